@@ -177,8 +177,8 @@ pub mod failpoint {
 
 #[cfg(not(loom))]
 pub use array::{
-    ArrayRef, Element, Frozen, LentNamed, MappedArray, MappedArrayMut, NamedArray, OwnedChunk,
-    SendError, SharedArray,
+    ArrayRef, ArrayView, AsArrayView, Element, Frozen, LentNamed, MappedArray, MappedArrayMut,
+    NamedArray, OwnedChunk, SendError, SharedArray,
 };
 #[cfg(not(loom))]
 pub use channel::{
@@ -187,8 +187,8 @@ pub use channel::{
 };
 #[cfg(not(loom))]
 pub use compute::{
-    FilterFloat, FilterInteger, Matrix, MatrixBase, MatrixMut, Neighbours, Product, RandomFloat,
-    RowIndex, Scalar, SharedBigUint, Side, SortKey,
+    Axes, FilterFloat, FilterInteger, Matrix, MatrixBase, MatrixMut, Neighbours, Product,
+    RandomFloat, RowIndex, Scalar, SharedBigUint, Side, SortKey,
 };
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;
@@ -200,9 +200,9 @@ pub use object::{Holder, LockState, Participant, RegionInfo, RegionKind, RegionS
 #[cfg(not(loom))]
 pub use pool::{
     AsCompleted, ByRows, ByTiles, Elements, Fold, FoldArray, Halo, HaloRows, HaloTile, Handle,
-    Imap, Operand, Options, ParLoop, ParMap, Pool, PoolBuilder, Records, Restarts, ReturnWhen,
-    Rows, RowsMut, Scratch, Shutdown, Start, Stats, Subsampled, Tile, TileMut, Unfinished, Unit,
-    Waited, Whole, With, as_completed, is_cancelled, wait,
+    Imap, Operand, Options, ParLoop, ParMap, Pool, PoolBuilder, Progress, Records, Restarts,
+    ReturnWhen, Rows, RowsMut, Scratch, Shutdown, Start, Stats, Subsampled, Tile, TileMut,
+    Unfinished, Unit, Waited, Whole, With, as_completed, is_cancelled, wait,
 };
 pub use region::{
     Dtype, reclaim, set_arena_size, set_available_memory, set_memory_cache, set_memory_limit,

@@ -54,6 +54,7 @@
 //! Mapping a file is `unsafe` once, when it is mapped.
 
 mod array_ref;
+mod array_view;
 pub(crate) mod codec;
 mod element;
 mod frozen;
@@ -70,6 +71,7 @@ mod transfer_tests;
 mod wire_handle;
 
 pub use array_ref::ArrayRef;
+pub use array_view::{ArrayView, AsArrayView};
 pub use element::Element;
 pub use frozen::Frozen;
 pub use mapped_array::{MappedArray, MappedArrayMut};

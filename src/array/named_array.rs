@@ -389,8 +389,9 @@ impl<T: Element> NamedArray<T> {
     ///
     /// # Safety
     ///
-    /// - While the operand lives, no program, this one included, writes to the array.
-    /// - While the operand lives, no program truncates its file.
+    /// - For as long as the operand, or an [`ArrayView`](crate::ArrayView) made from it, lives, no
+    ///   program, this one included, writes to the array.
+    /// - For as long, no program truncates its file.
     ///
     /// # Examples
     ///
@@ -423,7 +424,12 @@ impl<T: Element> NamedArray<T> {
         LentNamed(self)
     }
 
-    /// The source from which a worker finds the elements.
+    /// The elements, for an array that is lent: nobody writes to them.
+    pub(super) fn lent(&self) -> &ArrayRef<T> {
+        &self.elements
+    }
+
+    /// What a worker needs to find the elements.
     pub(crate) fn source(&self) -> Source {
         self.elements.source_in(self.region.mapping())
     }

@@ -41,7 +41,17 @@ impl Source {
         }
     }
 
-    /// The `len_bytes` of a mapping from `offset` on.
+    /// `len_bytes` of it, from the byte `start` on.
+    pub(crate) fn part(&self, start: u64, len_bytes: u64) -> Source {
+        let mut part = self.clone();
+        let (Source::Arena { offset, len_bytes: len, .. }
+        | Source::Mapped { offset, len_bytes: len, .. }) = &mut part;
+        *offset += start;
+        *len = len_bytes;
+        part
+    }
+
+    /// `len_bytes` of a mapping, from `offset` on.
     pub(crate) fn of_mapping(mapping: &Mapping, offset: usize, len_bytes: usize) -> Source {
         Source::Mapped {
             address: mapping.address().clone(),

@@ -6,12 +6,14 @@ mod faults;
 mod filter;
 mod gather;
 mod histogram;
+mod modes;
 mod random;
 mod reduce;
 mod scan;
 mod select;
 mod sort;
 mod transpose;
+mod views;
 
 use brigade::{Pool, SharedArray};
 

@@ -1,6 +1,8 @@
-//! Reductions along one axis.
+//! Reductions along one axis or several.
 
 use std::ops::Range;
+
+use bytemuck::Pod;
 
 use super::along::{
     AllAlong, Along, AnyAlong, ArgmaxAlong, ArgminAlong, DeviationAlong, ExactMeanAlong, MaxAlong,
@@ -8,12 +10,14 @@ use super::along::{
 };
 use super::chunks::CHUNK;
 use super::reduce::merge_tree;
-use crate::array::SharedArray;
+use super::sort::without_torn;
+use crate::array::{ArrayView, AsArrayView, SharedArray};
 use crate::error::{Error, Result};
 use crate::kernel::FloatMode;
 use crate::kernel::number::Number;
 use crate::kernel::reduce::axis::Axis;
 use crate::pool::{Pool, Whole};
+use crate::shape::Shape;
 
 /// Columns of a tile, in a loop over the columns of a wide array.
 const COLUMNS: usize = 4096;
@@ -22,19 +26,21 @@ const MANY: usize = 64;
 /// The most parts into which the axis is divided.
 const PARTS_MAX: usize = 64;
 
-/// Reductions along one axis, counted from 0. The result has the shape of the array without that
-/// axis; the result of an array of one dimension has no axes and one element.
+/// Reductions along one axis, or several. The result has the shape of the array without them: of
+/// one dimension, it has none and one element.
 ///
 /// Each result is what the reduction of a whole array gives for its elements, except for the order
 /// of additions. That order depends on the shape alone, so the bits are the same for any number of
 /// workers. These calls only read the array, so with the pool's `retries` they survive a worker's
 /// death.
 impl Pool {
-    /// The sum along an axis; see [`sum`](Pool::sum).
+    /// The sum along an axis, or several; see [`sum`](Pool::sum). Axes that are not next to each
+    /// other are reduced in a copy of the array.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if the array has no such axis; else as [`sum`](Pool::sum).
+    /// [`Error::InvalidArgument`] if the array has no such axis, or an axis is named twice; else as
+    /// [`sum`](Pool::sum).
     ///
     /// # Examples
     ///
@@ -44,14 +50,15 @@ impl Pool {
     /// let x = SharedArray::from_fn([2, 3], |[i, j]| (10 * i + j) as i32)?;
     /// assert_eq!(pool.sum_axis(&x, 0)?.as_slice(), [10, 12, 14]);
     /// assert_eq!(pool.sum_axis(&x, 1)?.as_slice(), [3, 33]);
+    /// assert_eq!(pool.sum_axis(&x, [0, 1])?.as_slice(), [36]);
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn sum_axis<T: Number>(
         &self,
-        a: &SharedArray<T>,
-        axis: usize,
+        a: &impl AsArrayView<T>,
+        axes: impl Axes,
     ) -> Result<SharedArray<T::Sum>> {
-        self.along(SumAlong, a, axis, None, 0)
+        self.over_axes(a, &axes, |call| self.along(SumAlong, call, None, 0))
     }
 
     /// The mean along an axis; see [`mean`](Pool::mean). The mean along an axis of length 0 is NaN.
@@ -71,10 +78,10 @@ impl Pool {
     /// ```
     pub fn mean_axis<T: Number>(
         &self,
-        a: &SharedArray<T>,
-        axis: usize,
+        a: &impl AsArrayView<T>,
+        axes: impl Axes,
     ) -> Result<SharedArray<T::Mean>> {
-        self.along(MeanAlong, a, axis, None, 0)
+        self.over_axes(a, &axes, |call| self.along(MeanAlong, call, None, 0))
     }
 
     /// The variance along an axis; see [`var`](Pool::var).
@@ -94,12 +101,14 @@ impl Pool {
     /// ```
     pub fn var_axis<T: Number>(
         &self,
-        a: &SharedArray<T>,
-        axis: usize,
+        a: &impl AsArrayView<T>,
+        axes: impl Axes,
         ddof: usize,
     ) -> Result<SharedArray<T::Mean>> {
-        let means = self.along(ExactMeanAlong, a, axis, None, 0)?;
-        self.along(VarianceAlong, a, axis, Some(&means), ddof)
+        self.over_axes(a, &axes, |call| {
+            let means = self.along(ExactMeanAlong, call, None, 0)?;
+            self.along(VarianceAlong, call, Some(&means), ddof)
+        })
     }
 
     /// The standard deviation along an axis; see [`std`](Pool::std).
@@ -119,12 +128,14 @@ impl Pool {
     /// ```
     pub fn std_axis<T: Number>(
         &self,
-        a: &SharedArray<T>,
-        axis: usize,
+        a: &impl AsArrayView<T>,
+        axes: impl Axes,
         ddof: usize,
     ) -> Result<SharedArray<T::Mean>> {
-        let means = self.along(ExactMeanAlong, a, axis, None, 0)?;
-        self.along(DeviationAlong, a, axis, Some(&means), ddof)
+        self.over_axes(a, &axes, |call| {
+            let means = self.along(ExactMeanAlong, call, None, 0)?;
+            self.along(DeviationAlong, call, Some(&means), ddof)
+        })
     }
 
     /// The least element along an axis; see [`min`](Pool::min).
@@ -144,9 +155,15 @@ impl Pool {
     /// assert_eq!(pool.max_axis(&x, 1)?.as_slice(), [2, 12]);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn min_axis<T: Number>(&self, a: &SharedArray<T>, axis: usize) -> Result<SharedArray<T>> {
-        not_empty(a, axis)?;
-        self.along(MinAlong, a, axis, None, 0)
+    pub fn min_axis<T: Number>(
+        &self,
+        a: &impl AsArrayView<T>,
+        axes: impl Axes,
+    ) -> Result<SharedArray<T>> {
+        self.over_axes(a, &axes, |call| {
+            call.not_empty()?;
+            self.along(MinAlong, call, None, 0)
+        })
     }
 
     /// The greatest element along an axis; see [`max`](Pool::max).
@@ -164,9 +181,15 @@ impl Pool {
     /// assert_eq!(pool.max_axis(&x, 0)?.as_slice(), [10, 11, 12]);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn max_axis<T: Number>(&self, a: &SharedArray<T>, axis: usize) -> Result<SharedArray<T>> {
-        not_empty(a, axis)?;
-        self.along(MaxAlong, a, axis, None, 0)
+    pub fn max_axis<T: Number>(
+        &self,
+        a: &impl AsArrayView<T>,
+        axes: impl Axes,
+    ) -> Result<SharedArray<T>> {
+        self.over_axes(a, &axes, |call| {
+            call.not_empty()?;
+            self.along(MaxAlong, call, None, 0)
+        })
     }
 
     /// The index along the axis of the least element; see [`argmin`](Pool::argmin).
@@ -188,11 +211,13 @@ impl Pool {
     /// ```
     pub fn argmin_axis<T: Number>(
         &self,
-        a: &SharedArray<T>,
+        a: &impl AsArrayView<T>,
         axis: usize,
     ) -> Result<SharedArray<u64>> {
-        not_empty(a, axis)?;
-        self.along(ArgminAlong, a, axis, None, 0)
+        self.over_axes(a, &axis, |call| {
+            call.not_empty()?;
+            self.along(ArgminAlong, call, None, 0)
+        })
     }
 
     /// The index along the axis of the greatest element; see [`argmax`](Pool::argmax).
@@ -212,11 +237,13 @@ impl Pool {
     /// ```
     pub fn argmax_axis<T: Number>(
         &self,
-        a: &SharedArray<T>,
+        a: &impl AsArrayView<T>,
         axis: usize,
     ) -> Result<SharedArray<u64>> {
-        not_empty(a, axis)?;
-        self.along(ArgmaxAlong, a, axis, None, 0)
+        self.over_axes(a, &axis, |call| {
+            call.not_empty()?;
+            self.along(ArgmaxAlong, call, None, 0)
+        })
     }
 
     /// Whether any element along the axis is not zero: 1 or 0. See [`any`](Pool::any).
@@ -235,8 +262,12 @@ impl Pool {
     /// assert_eq!(pool.all_axis(&x, 1)?.as_slice(), [0, 0]);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn any_axis<T: Number>(&self, a: &SharedArray<T>, axis: usize) -> Result<SharedArray<u8>> {
-        self.along(AnyAlong, a, axis, None, 0)
+    pub fn any_axis<T: Number>(
+        &self,
+        a: &impl AsArrayView<T>,
+        axes: impl Axes,
+    ) -> Result<SharedArray<u8>> {
+        self.over_axes(a, &axes, |call| self.along(AnyAlong, call, None, 0))
     }
 
     /// Whether no element along the axis is zero: 1 or 0. See [`all`](Pool::all).
@@ -254,41 +285,69 @@ impl Pool {
     /// assert_eq!(pool.all_axis(&x, 0)?.as_slice(), [0, 1, 1]);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn all_axis<T: Number>(&self, a: &SharedArray<T>, axis: usize) -> Result<SharedArray<u8>> {
-        self.along(AllAlong, a, axis, None, 0)
+    pub fn all_axis<T: Number>(
+        &self,
+        a: &impl AsArrayView<T>,
+        axes: impl Axes,
+    ) -> Result<SharedArray<u8>> {
+        self.over_axes(a, &axes, |call| self.along(AllAlong, call, None, 0))
     }
 
-    /// Runs `job` along the axis. `params` has one parameter for each result, if `job` takes any.
+    /// Passes `a` to `run` as an array of three axes, of which the second is reduced. Where the
+    /// axes are not next to each other, that is a copy with the axes in another order.
+    fn over_axes<T: Number, R>(
+        &self,
+        a: &impl AsArrayView<T>,
+        axes: &impl Axes,
+        run: impl FnOnce(&Reduction<'_, T>) -> Result<R>,
+    ) -> Result<R> {
+        let _mode = FloatMode::standard();
+        let a = a.as_array_view();
+        let axes = sorted_axes(axes.as_slice(), a.shape())?;
+        let dims = a.shape().dims();
+        let kept: Vec<usize> = (0..dims.len()).filter(|axis| !axes.contains(axis)).collect();
+        let lengths = |axes: &[usize]| axes.iter().map(|&axis| dims[axis]).collect::<Vec<_>>();
+        let (n, shape) = (lengths(&axes).iter().product(), lengths(&kept));
+        let (first, last) = (axes[0], axes[axes.len() - 1]);
+        let mut reduction = Reduction { a: a.clone(), outer: 0, n, inner: 0, shape, axes };
+        if last - first + 1 == reduction.axes.len() {
+            reduction.outer = dims[..first].iter().product();
+            reduction.inner = dims[last + 1..].iter().product();
+            return run(&reduction);
+        }
+        let moved = self.permute_axes(&a, &[&kept[..], &reduction.axes].concat())?;
+        let Reduction { outer, n, inner, shape, axes, .. } = reduction;
+        let mut reduction = Reduction { a: moved.as_array_view(), outer, n, inner, shape, axes };
+        (reduction.outer, reduction.inner) = (reduction.shape.iter().product(), 1);
+        run(&reduction)
+    }
+
+    /// Runs `job`, with a parameter for each result if it takes them.
     ///
     /// If there are many columns, they are divided among the workers; otherwise the rows of results
     /// if there are many of those; otherwise the axis.
     fn along<T: Number, J: Along<T>>(
         &self,
         job: J,
-        a: &SharedArray<T>,
-        axis: usize,
+        reduction: &Reduction<'_, T>,
         params: Option<&SharedArray<f64>>,
         ddof: usize,
     ) -> Result<SharedArray<J::Output>> {
-        let n = axis_len(a, axis)?;
-        let mut shape = a.shape().dims().to_vec();
-        shape.remove(axis);
+        let &Reduction { ref a, outer, n, inner, ref shape, .. } = reduction;
         let mut out = SharedArray::<J::Output>::for_overwrite(&shape[..])?;
         if out.is_empty() {
             return Ok(out);
         }
-        let outer: usize = shape[..axis].iter().product();
-        let inner: usize = shape[axis..].iter().product();
         out.reshape([outer, inner])?;
         let none = SharedArray::zeroed([0])?;
         let call = Call { a, params: params.unwrap_or(&none), outer, n, inner, ddof };
         let part = CHUNK.div_ceil(inner).max(n.div_ceil(PARTS_MAX)).next_multiple_of(64);
         if inner >= 2 * COLUMNS {
-            self.along_columns(job, &call, &mut out)?;
+            self.along_columns(job, &call, &mut out).map_err(without_torn)?;
         } else if outer >= MANY || n <= part {
-            self.along_rows(job, &call, &mut out)?;
+            self.along_rows(job, &call, &mut out).map_err(without_torn)?;
         } else {
-            self.along_parts(job, &call, part, &mut out)?;
+            self.along_parts(job, &call, part, &mut out).map_err(without_torn)?;
         }
         out.reshape(&shape[..])?;
         Ok(out)
@@ -358,7 +417,6 @@ impl Pool {
                 job.fold(data, axis, 0..inner, params, partials);
                 partials.iter_mut().for_each(|partial| *partial = J::moved(*partial, first));
             })?;
-        let _mode = FloatMode::standard();
         let mut column = Vec::with_capacity(parts);
         let rows = partials.as_slice().chunks_exact(parts * inner);
         for (rows, out) in rows.zip(out.as_mut_slice().chunks_exact_mut(inner)) {
@@ -375,7 +433,7 @@ impl Pool {
 
 /// The arguments of a reduction along an axis: `a` is seen as `[outer, n, inner]`.
 struct Call<'a, T> {
-    a: &'a SharedArray<T>,
+    a: &'a ArrayView<'a, T>,
     /// One for each result, or none.
     params: &'a SharedArray<f64>,
     outer: usize,
@@ -406,19 +464,73 @@ fn finished<T: Number, J: Along<T>>(
     }
 }
 
-/// The length of an axis.
-fn axis_len<T>(a: &SharedArray<T>, axis: usize) -> Result<usize> {
-    a.shape().dims().get(axis).copied().ok_or_else(|| {
-        let found = format!("{axis} of {}", a.shape());
-        Error::invalid("the axis of a reduction", found, "less than the number of dimensions")
-    })
+/// The axes of a reduction, counted from 0: one, or several in any order.
+///
+/// This crate implements it for `usize`, `[usize; N]` and `&[usize]`. Other crates cannot.
+pub trait Axes: private::Sealed {
+    #[doc(hidden)]
+    fn as_slice(&self) -> &[usize];
 }
 
-/// Refuses an axis without elements.
-fn not_empty<T>(a: &SharedArray<T>, axis: usize) -> Result<()> {
-    if axis_len(a, axis)? == 0 {
-        let found = format!("{axis} of {}", a.shape());
-        return Err(Error::invalid("the axis of a reduction", found, "at least one element long"));
+#[expect(unnameable_types, reason = "what cannot be named cannot be implemented elsewhere")]
+mod private {
+    pub trait Sealed {}
+}
+
+impl private::Sealed for usize {}
+impl<const N: usize> private::Sealed for [usize; N] {}
+impl private::Sealed for &[usize] {}
+
+impl Axes for usize {
+    fn as_slice(&self) -> &[usize] {
+        std::slice::from_ref(self)
     }
-    Ok(())
+}
+
+impl<const N: usize> Axes for [usize; N] {
+    fn as_slice(&self) -> &[usize] {
+        self
+    }
+}
+
+impl Axes for &[usize] {
+    fn as_slice(&self) -> &[usize] {
+        self
+    }
+}
+
+/// The axes in ascending order.
+fn sorted_axes(axes: &[usize], shape: &Shape) -> Result<Vec<usize>> {
+    let mut sorted = axes.to_vec();
+    sorted.sort_unstable();
+    let distinct = sorted.is_sorted_by(|a, b| a < b);
+    if axes.is_empty() || !distinct || sorted[sorted.len() - 1] >= shape.ndim() {
+        let found = format!("{axes:?} of {shape}");
+        let rule = "at least one axis, each once and less than the number of dimensions";
+        return Err(Error::invalid("the axes of a reduction", found, rule));
+    }
+    Ok(sorted)
+}
+
+/// An array that is reduced, seen as `[outer, n, inner]`.
+struct Reduction<'a, T> {
+    a: ArrayView<'a, T>,
+    outer: usize,
+    n: usize,
+    inner: usize,
+    /// The shape of the result.
+    shape: Vec<usize>,
+    axes: Vec<usize>,
+}
+
+impl<T: Pod> Reduction<'_, T> {
+    /// Refuses axes without elements.
+    fn not_empty(&self) -> Result<()> {
+        if self.n == 0 {
+            let found = format!("{:?} of {}", self.axes, self.a.shape());
+            let rule = "at least one element long";
+            return Err(Error::invalid("the axes of a reduction", found, rule));
+        }
+        Ok(())
+    }
 }

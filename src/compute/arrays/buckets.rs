@@ -10,7 +10,7 @@ use std::ptr;
 
 use bytemuck::Pod;
 
-use crate::array::SharedArray;
+use crate::array::{ArrayView, SharedArray};
 use crate::error::Result;
 use crate::kernel::sort::key::{Key, KeyBits};
 use crate::kernel::sort::partition::{Destination, bucket_range, places_from_counts, scatter};
@@ -44,8 +44,8 @@ pub(super) enum Found {
     Many(Buckets),
 }
 
-/// Examines `keys`, and counts the keys of each bucket.
-pub(super) fn look_at<K: Key>(pool: &Pool, keys: &SharedArray<K>) -> Result<Found> {
+/// Looks at `keys`, and counts those of each bucket.
+pub(super) fn look_at<K: Key>(pool: &Pool, keys: &ArrayView<'_, K>) -> Result<Found> {
     let plan = Plan::new::<K>(keys.len());
     if plan.buckets <= 1 {
         return Ok(if is_sorted(keys.as_slice(), None) { Found::Sorted } else { Found::Few });
@@ -77,8 +77,8 @@ pub(super) fn look_at<K: Key>(pool: &Pool, keys: &SharedArray<K>) -> Result<Foun
     Ok(Found::Many(Buckets { chosen, chunk_len: plan.chunk_len, places, bounds }))
 }
 
-/// Whether all keys are in order; stops at the first that is not.
-fn are_sorted<K: Key>(pool: &Pool, keys: &SharedArray<K>, plan: &Plan) -> Result<bool> {
+/// Whether all keys are in order; ends early where they are not.
+fn are_sorted<K: Key>(pool: &Pool, keys: &ArrayView<'_, K>, plan: &Plan) -> Result<bool> {
     let chunks = pool.par_chunks(keys, plan.chunk_len).zip(Whole(keys)).enumerate();
     let inversion =
         chunks.with(plan.chunk_len).find_map_first(|&chunk_len, (chunk, (keys, all))| {
@@ -98,7 +98,7 @@ impl Buckets {
     pub(super) fn scatter_bits<K: Key>(
         &self,
         pool: &Pool,
-        keys: &SharedArray<K>,
+        keys: &ArrayView<'_, K>,
         to: &mut SharedArray<K::Bits>,
     ) -> Result<()> {
         let chunks = pool.par_chunks(keys, self.chunk_len).zip(Whole(&self.places));
@@ -120,7 +120,7 @@ impl Buckets {
     pub(super) fn scatter_ranks<K: Key>(
         &self,
         pool: &Pool,
-        keys: &SharedArray<K>,
+        keys: &ArrayView<'_, K>,
         to: (&mut SharedArray<K::Bits>, &mut SharedArray<u64>),
     ) -> Result<()> {
         let chunks = pool.par_chunks(keys, self.chunk_len).zip(Whole(&self.places));
@@ -144,8 +144,8 @@ impl Buckets {
     pub(super) fn scatter_pairs<K: Key, V: Pod>(
         &self,
         pool: &Pool,
-        keys: &SharedArray<K>,
-        values: &SharedArray<V>,
+        keys: &ArrayView<'_, K>,
+        values: &ArrayView<'_, V>,
         to: (&mut SharedArray<K>, &mut SharedArray<V>),
     ) -> Result<()> {
         let chunks = pool.par_chunks(keys, self.chunk_len).zip(Whole(&self.places));

@@ -2,7 +2,7 @@
 
 use bytemuck::Pod;
 
-use crate::array::SharedArray;
+use crate::array::{ArrayView, SharedArray};
 use crate::error::Result;
 use crate::pool::Pool;
 
@@ -11,7 +11,7 @@ pub(super) const CHUNK: usize = 1 << 16;
 
 impl Pool {
     /// What `f(index, chunk)` returns for each chunk of `a`.
-    pub(super) fn per_chunk<T, R, F>(&self, a: &SharedArray<T>, f: F) -> Result<SharedArray<R>>
+    pub(super) fn per_chunk<T, R, F>(&self, a: &ArrayView<'_, T>, f: F) -> Result<SharedArray<R>>
     where
         T: Pod,
         R: Pod,

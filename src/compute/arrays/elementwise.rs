@@ -3,7 +3,8 @@
 use bytemuck::Pod;
 
 use super::chunks::CHUNK;
-use crate::array::SharedArray;
+use super::sort::without_torn;
+use crate::array::{AsArrayView, SharedArray};
 use crate::error::{Error, Result};
 use crate::kernel::elementwise::broadcast::{Broadcast, Stretch};
 use crate::kernel::elementwise::cast::cast;
@@ -32,9 +33,10 @@ impl Pool {
     /// assert_eq!(pool.cast::<_, u8>(&x)?.as_slice(), [1, 0, 255, 0]);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn cast<T: Number, U: Number>(&self, a: &SharedArray<T>) -> Result<SharedArray<U>> {
+    pub fn cast<T: Number, U: Number>(&self, a: &impl AsArrayView<T>) -> Result<SharedArray<U>> {
+        let a = &a.as_array_view();
         let mut out = SharedArray::for_overwrite(a.shape())?;
-        self.cast_into(a, &mut out)?;
+        self.cast_into(a, &mut out).map_err(without_torn)?;
         Ok(out)
     }
 
@@ -60,9 +62,10 @@ impl Pool {
     /// ```
     pub fn cast_into<T: Number, U: Number>(
         &self,
-        a: &SharedArray<T>,
+        a: &impl AsArrayView<T>,
         out: &mut SharedArray<U>,
     ) -> Result<()> {
+        let a = &a.as_array_view();
         same_shape("cast_into", a.shape(), out.shape())?;
         self.par_chunks_mut(out, CHUNK).zip(a).for_each(|(out, a)| cast(a, out))
     }
@@ -89,7 +92,7 @@ impl Pool {
     /// ```
     pub fn map_into<T, U, F>(
         &self,
-        a: &SharedArray<T>,
+        a: &impl AsArrayView<T>,
         out: &mut SharedArray<U>,
         f: F,
     ) -> Result<()>
@@ -98,6 +101,7 @@ impl Pool {
         U: Pod,
         F: Fn(T) -> U + Copy + Send + 'static,
     {
+        let a = &a.as_array_view();
         same_shape("map_into", a.shape(), out.shape())?;
         self.par_chunks_mut(out, CHUNK).zip(a).for_each(move |(out, a)| {
             out.iter_mut().zip(a).for_each(|(out, &x)| *out = f(x));
@@ -131,8 +135,8 @@ impl Pool {
     /// ```
     pub fn zip_into<A, B, C, F>(
         &self,
-        a: &SharedArray<A>,
-        b: &SharedArray<B>,
+        a: &impl AsArrayView<A>,
+        b: &impl AsArrayView<B>,
         out: &mut SharedArray<C>,
         f: F,
     ) -> Result<()>
@@ -142,6 +146,8 @@ impl Pool {
         C: Pod,
         F: Fn(A, B) -> C + Copy + Send + 'static,
     {
+        let a = &a.as_array_view();
+        let b = &b.as_array_view();
         let plan = Broadcast::new(a.shape().dims(), b.shape().dims()).ok_or_else(|| {
             let rule = "aligned at their last axes, lengths must be equal or 1";
             mismatch("zip_into", a.shape(), b.shape(), rule)

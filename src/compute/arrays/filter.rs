@@ -8,8 +8,10 @@ use std::ops::Range;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::array::{Element, SharedArray};
+use super::sort::without_torn;
+use crate::array::{ArrayView, AsArrayView, Element, SharedArray};
 use crate::error::{Error, Result};
+use crate::kernel::FloatMode;
 use crate::kernel::stencil::{
     AREA_MAX, Boundary, BoxElement, Real, Stencil, Taps, box_mean_2d, correlate_1d,
     gaussian_weights, separable_2d, separable_3d, sobel_2d, sobel_magnitude_2d,
@@ -153,13 +155,15 @@ impl Pool {
     /// ```
     pub fn gaussian<T: FilterFloat>(
         &self,
-        array: &SharedArray<T>,
+        array: &impl AsArrayView<T>,
         sigma: f64,
         boundary: Boundary<T>,
     ) -> Result<SharedArray<T>> {
+        let _mode = FloatMode::standard();
+        let array = &array.as_array_view();
         let weights = check_gaussian(array.shape(), sigma)?;
         let mut out = self.for_overwrite(array.shape())?;
-        self.blur(array, &mut out, weights, boundary)?;
+        self.blur(array, &mut out, weights, boundary).map_err(without_torn)?;
         Ok(out)
     }
 
@@ -186,11 +190,13 @@ impl Pool {
     /// ```
     pub fn gaussian_into<T: FilterFloat>(
         &self,
-        array: &SharedArray<T>,
+        array: &impl AsArrayView<T>,
         out: &mut SharedArray<T>,
         sigma: f64,
         boundary: Boundary<T>,
     ) -> Result<()> {
+        let _mode = FloatMode::standard();
+        let array = &array.as_array_view();
         let weights = check_gaussian(array.shape(), sigma)?;
         check_out("gaussian_into", array.shape(), out.shape())?;
         self.blur(array, out, weights, boundary)
@@ -198,7 +204,7 @@ impl Pool {
 
     fn blur<T: FilterFloat>(
         &self,
-        array: &SharedArray<T>,
+        array: &ArrayView<'_, T>,
         out: &mut SharedArray<T>,
         weights: Vec<T>,
         boundary: Boundary<T>,
@@ -250,10 +256,13 @@ impl Pool {
     /// ```
     pub fn correlate<T: FilterFloat>(
         &self,
-        array: &SharedArray<T>,
-        weights: &SharedArray<T>,
+        array: &impl AsArrayView<T>,
+        weights: &impl AsArrayView<T>,
         boundary: Boundary<T>,
     ) -> Result<SharedArray<T>> {
+        let _mode = FloatMode::standard();
+        let array = &array.as_array_view();
+        let weights = &weights.as_array_view();
         self.weighted(array, weights, boundary, ("correlate", false))
     }
 
@@ -278,17 +287,20 @@ impl Pool {
     /// ```
     pub fn convolve<T: FilterFloat>(
         &self,
-        array: &SharedArray<T>,
-        weights: &SharedArray<T>,
+        array: &impl AsArrayView<T>,
+        weights: &impl AsArrayView<T>,
         boundary: Boundary<T>,
     ) -> Result<SharedArray<T>> {
+        let _mode = FloatMode::standard();
+        let array = &array.as_array_view();
+        let weights = &weights.as_array_view();
         self.weighted(array, weights, boundary, ("convolve", true))
     }
 
     fn weighted<T: FilterFloat>(
         &self,
-        array: &SharedArray<T>,
-        weights: &SharedArray<T>,
+        array: &ArrayView<'_, T>,
+        weights: &ArrayView<'_, T>,
         boundary: Boundary<T>,
         (operation, reversed): (&'static str, bool),
     ) -> Result<SharedArray<T>> {
@@ -307,8 +319,10 @@ impl Pool {
         let values = (weights.as_slice().to_vec(), window, (shape, ndim), boundary, reversed);
         let (axis, rows) = lines(shape, ndim);
         let out_lines = self.par_axis(&mut out, axis, rows);
-        out_lines.zip(Whole(array)).with(values).for_each(
-            |(weights, window, (shape, ndim), boundary, reversed), (out, input)| {
+        out_lines
+            .zip(Whole(array))
+            .with(values)
+            .for_each(|(weights, window, (shape, ndim), boundary, reversed), (out, input)| {
                 let stencil = if *reversed { Stencil::convolve } else { Stencil::correlate };
                 let (stencil, rows) = (stencil(weights, *window), indices(&out));
                 match ndim {
@@ -316,8 +330,8 @@ impl Pool {
                     1 => stencil.columns(out.into_slice(), input, rows, *boundary),
                     _ => stencil.lines(out.into_slice(), input, *shape, rows, *boundary),
                 }
-            },
-        )?;
+            })
+            .map_err(without_torn)?;
         Ok(out)
     }
 
@@ -345,22 +359,25 @@ impl Pool {
     /// ```
     pub fn sobel<T: FilterFloat>(
         &self,
-        image: &SharedArray<T>,
+        image: &impl AsArrayView<T>,
         axis: usize,
         boundary: Boundary<T>,
     ) -> Result<SharedArray<T>> {
+        let _mode = FloatMode::standard();
+        let image = &image.as_array_view();
         let shape = two_axes("the image of `sobel`", image.shape())?;
         if axis > 1 {
             return Err(Error::invalid("the axis of `sobel`", axis, "0 or 1"));
         }
         let mut out = self.for_overwrite(shape)?;
         let rows = self.par_rows_mut(&mut out, chunk_rows(shape[0], shape[1], CHUNKS));
-        rows.zip(Whole(image)).with((shape, axis, boundary)).for_each(
-            |&(shape, axis, boundary), (out, input)| {
+        rows.zip(Whole(image))
+            .with((shape, axis, boundary))
+            .for_each(|&(shape, axis, boundary), (out, input)| {
                 let rows = indices(&out);
                 sobel_2d(out.into_slice(), input, shape, rows, axis, boundary);
-            },
-        )?;
+            })
+            .map_err(without_torn)?;
         Ok(out)
     }
 
@@ -382,18 +399,21 @@ impl Pool {
     /// ```
     pub fn sobel_magnitude<T: FilterFloat>(
         &self,
-        image: &SharedArray<T>,
+        image: &impl AsArrayView<T>,
         boundary: Boundary<T>,
     ) -> Result<SharedArray<T>> {
+        let _mode = FloatMode::standard();
+        let image = &image.as_array_view();
         let shape = two_axes("the image of `sobel_magnitude`", image.shape())?;
         let mut out = self.for_overwrite(shape)?;
         let rows = self.par_rows_mut(&mut out, chunk_rows(shape[0], shape[1], CHUNKS));
-        rows.zip(Whole(image)).with((shape, boundary)).for_each(
-            |&(shape, boundary), (out, input)| {
+        rows.zip(Whole(image))
+            .with((shape, boundary))
+            .for_each(|&(shape, boundary), (out, input)| {
                 let rows = indices(&out);
                 sobel_magnitude_2d(out.into_slice(), input, shape, rows, boundary);
-            },
-        )?;
+            })
+            .map_err(without_torn)?;
         Ok(out)
     }
 
@@ -422,10 +442,12 @@ impl Pool {
     /// ```
     pub fn uniform_filter<T: FilterInteger>(
         &self,
-        image: &SharedArray<T>,
+        image: &impl AsArrayView<T>,
         size: [usize; 2],
         boundary: Boundary<T>,
     ) -> Result<SharedArray<T>> {
+        let _mode = FloatMode::standard();
+        let image = &image.as_array_view();
         let shape = two_axes("the image of `uniform_filter`", image.shape())?;
         let area = size[0].checked_mul(size[1]);
         if !area.is_some_and(|area| (1..=AREA_MAX).contains(&area)) {
@@ -435,12 +457,13 @@ impl Pool {
         let mut out = self.for_overwrite(shape)?;
         let rows = chunk_rows(shape[0], shape[1], CHUNKS).max(4 * size[0]);
         let rows = self.par_rows_mut(&mut out, rows);
-        rows.zip(Whole(image)).with((shape, size, boundary)).for_each(
-            |&(shape, size, boundary), (out, input)| {
+        rows.zip(Whole(image))
+            .with((shape, size, boundary))
+            .for_each(|&(shape, size, boundary), (out, input)| {
                 let rows = indices(&out);
                 box_mean_2d(out.into_slice(), input, shape, rows, size, boundary);
-            },
-        )?;
+            })
+            .map_err(without_torn)?;
         Ok(out)
     }
 }

@@ -7,7 +7,8 @@ use std::slice;
 
 use bytemuck::Pod;
 
-use crate::array::SharedArray;
+use super::sort::without_torn;
+use crate::array::{AsArrayView, SharedArray};
 use crate::error::{Error, Result};
 use crate::kernel::gather::{Index, compress_rows, count_true, first_outside, select, take_rows};
 use crate::pool::{Pool, Scattered, Whole};
@@ -69,9 +70,11 @@ impl Pool {
     /// ```
     pub fn take<T: Pod, I: RowIndex>(
         &self,
-        array: &SharedArray<T>,
-        indices: &SharedArray<I>,
+        array: &impl AsArrayView<T>,
+        indices: &impl AsArrayView<I>,
     ) -> Result<SharedArray<T>> {
+        let array = &array.as_array_view();
+        let indices = &indices.as_array_view();
         let (n, row) = rows("the array of `take`", array.shape())?;
         let chunks = self.par_chunks(indices, CHUNK).enumerate();
         let outside = chunks.with(n).find_map_first(|&n, (chunk, indices)| {
@@ -87,12 +90,15 @@ impl Pool {
         let chunk_rows = (CHUNK_BYTES / (row_len * size_of::<T>()).max(1)).max(1);
         let chunk_len = chunk_rows.saturating_mul(row_len).max(1);
         let chunks = self.par_chunks_mut(&mut out, chunk_len).enumerate();
-        chunks.zip(Whole(array)).zip(Whole(indices)).with((chunk_rows, row_len)).for_each(
-            |&(chunk_rows, row_len), (((chunk, out), input), indices)| {
+        chunks
+            .zip(Whole(array))
+            .zip(Whole(indices))
+            .with((chunk_rows, row_len))
+            .for_each(|&(chunk_rows, row_len), (((chunk, out), input), indices)| {
                 let indices = &indices[chunk * chunk_rows..][..out.len() / row_len];
                 take_rows(out, input, row_len, indices);
-            },
-        )?;
+            })
+            .map_err(without_torn)?;
         Ok(out)
     }
 
@@ -117,9 +123,11 @@ impl Pool {
     /// ```
     pub fn compress<T: Pod>(
         &self,
-        array: &SharedArray<T>,
-        mask: &SharedArray<u8>,
+        array: &impl AsArrayView<T>,
+        mask: &impl AsArrayView<u8>,
     ) -> Result<SharedArray<T>> {
+        let array = &array.as_array_view();
+        let mask = &mask.as_array_view();
         let (n, row) = rows("the array of `compress`", array.shape())?;
         if *mask.shape().dims() != [n] {
             let (left, right) = (array.shape().clone(), mask.shape().clone());
@@ -139,8 +147,10 @@ impl Pool {
         });
         let parts = (starts.collect::<Vec<_>>(), chunk, row_len);
         let chunks = self.par_chunks(mask, chunk).enumerate().zip(Whole(array));
-        chunks.zip(Scattered(&mut out)).with(parts).for_each(
-            |(starts, chunk_rows, row_len), (((chunk, mask), input), out)| {
+        chunks
+            .zip(Scattered(&mut out))
+            .with(parts)
+            .for_each(|(starts, chunk_rows, row_len), (((chunk, mask), input), out)| {
                 let (start, count) = starts[chunk];
                 let input = &input[chunk * chunk_rows * row_len..][..mask.len() * row_len];
                 let range = start * row_len..(start + count) * row_len;
@@ -149,8 +159,8 @@ impl Pool {
                 // loop ends, as the host made it above.
                 let part = unsafe { part_of(out, range) };
                 compress_rows(part, input, *row_len, mask);
-            },
-        )?;
+            })
+            .map_err(without_torn)?;
         Ok(out)
     }
 
@@ -176,10 +186,13 @@ impl Pool {
     /// ```
     pub fn select<T: Pod>(
         &self,
-        mask: &SharedArray<u8>,
-        x: &SharedArray<T>,
-        y: &SharedArray<T>,
+        mask: &impl AsArrayView<u8>,
+        x: &impl AsArrayView<T>,
+        y: &impl AsArrayView<T>,
     ) -> Result<SharedArray<T>> {
+        let mask = &mask.as_array_view();
+        let x = &x.as_array_view();
+        let y = &y.as_array_view();
         for other in [mask.shape(), y.shape()] {
             if x.shape() != other {
                 let (left, right) = (x.shape().clone(), other.clone());
@@ -190,7 +203,12 @@ impl Pool {
         let mut out = self.for_overwrite(x.shape())?;
         let chunk_len = (CHUNK_BYTES / size_of::<T>().max(1)).max(1);
         let chunks = self.par_chunks_mut(&mut out, chunk_len);
-        chunks.zip(mask).zip(x).zip(y).for_each(|(((out, mask), x), y)| select(out, mask, x, y))?;
+        chunks
+            .zip(mask)
+            .zip(x)
+            .zip(y)
+            .for_each(|(((out, mask), x), y)| select(out, mask, x, y))
+            .map_err(without_torn)?;
         Ok(out)
     }
 }

@@ -3,14 +3,18 @@
 use std::ops::RangeInclusive;
 
 use super::chunks::CHUNK;
-use crate::array::SharedArray;
+use crate::array::{AsArrayView, SharedArray};
 use crate::error::{Error, Result};
+use crate::kernel::FloatMode;
 use crate::kernel::number::{Integer, Number};
 use crate::kernel::reduce::histogram::{self as kernel, EqualBins};
 use crate::pool::Pool;
 
-/// Counts of elements. The array is only read, so with the pool's `retries` these calls survive a
-/// worker's death. During a call up to 64 partial tables of counts lie in shared memory.
+/// The kernels count a chunk in words of 32 bits.
+const CHUNK_MAX: usize = 1 << 31;
+
+/// Counts of elements. The array is only read, so with the pool's `retries` they survive a
+/// worker's death. Up to 64 partial tables of counts lie in shared memory meanwhile.
 impl Pool {
     /// The number of elements in each of `bins` bins of equal width that divide `range`, and the
     /// `bins + 1` edges. As in NumPy's `histogram`, a bin includes its left edge, and the last one
@@ -35,17 +39,19 @@ impl Pool {
     /// ```
     pub fn histogram<T: Number>(
         &self,
-        a: &SharedArray<T>,
+        a: &impl AsArrayView<T>,
         bins: usize,
         range: RangeInclusive<f64>,
     ) -> Result<(SharedArray<u64>, Vec<f64>)> {
+        let _mode = FloatMode::standard();
+        let a = &a.as_array_view();
         let equal = EqualBins::new::<T>(*range.start(), *range.end(), bins).ok_or_else(|| {
-            let rule = "at least one bin, fewer than 2^32 - 1, and a finite range that ascends";
+            let rule = "from 1 to 2^32 - 2 bins, and a finite range in which their edges ascend";
             Error::invalid("the bins of a histogram", format!("{bins} bins in {range:?}"), rule)
         })?;
         let edges = equal.edges().to_vec();
         let counts = self
-            .par_chunks(a, CHUNK)
+            .par_chunks(a, chunk_len(bins))
             .with(equal)
             .fold_array(bins, |equal, counts: &mut [u64], a: &[T]| equal.count(a, counts))
             .merge(|a, b| a + b)?;
@@ -72,17 +78,25 @@ impl Pool {
     /// ```
     pub fn bincount<T: Integer>(
         &self,
-        a: &SharedArray<T>,
+        a: &impl AsArrayView<T>,
         minlength: usize,
     ) -> Result<SharedArray<u64>> {
+        let _mode = FloatMode::standard();
+        let a = &a.as_array_view();
         let extremes = self.extremes(a)?;
         let len = kernel::bincount_len(extremes, minlength).ok_or_else(|| {
             let rule = "no negative elements, and none greater than the memory's size in bytes";
             let found = extremes.map_or(String::new(), |[a, b]| format!("{a:?} to {b:?}"));
             Error::invalid("the elements of `bincount`", found, rule)
         })?;
-        self.par_chunks(a, CHUNK)
+        self.par_chunks(a, chunk_len(len))
             .fold_array(len, |counts: &mut [u64], a: &[T]| kernel::bincount(a, counts))
             .merge(|a, b| a + b)
     }
+}
+
+/// Elements of a chunk that is counted in `counts` counts. The counts of a group of chunks take no
+/// more memory than its elements would as `u64`.
+fn chunk_len(counts: usize) -> usize {
+    CHUNK.max(counts).min(CHUNK_MAX)
 }

@@ -18,6 +18,7 @@ mod stencil;
 mod transpose;
 
 pub use crate::kernel::sort::search::Side;
+pub use axis::Axes;
 pub use filter::{FilterFloat, FilterInteger};
 pub use gather::RowIndex;
 pub use random::RandomFloat;

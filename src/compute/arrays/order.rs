@@ -2,10 +2,11 @@
 
 use bytemuck::Pod;
 
-use crate::array::SharedArray;
+use crate::array::{ArrayView, AsArrayView, SharedArray};
 use crate::compute::arrays::buckets::{self, Buckets, Found};
 use crate::compute::arrays::sort::{SortKey, one_dimension, without_torn};
 use crate::error::{Error, Result};
+use crate::kernel::FloatMode;
 use crate::kernel::sort::key::{Key, KeyBits};
 use crate::kernel::sort::local::{Pairs, Spare, sort_pairs_into};
 use crate::pool::{Parts, Pool};
@@ -37,8 +38,10 @@ impl Pool {
     /// assert_eq!(pool.argsort(&x)?.as_slice(), [2, 0, 3, 1]);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn argsort<T: SortKey>(&self, array: &SharedArray<T>) -> Result<SharedArray<u64>> {
-        one_dimension("the array to be sorted", array)?;
+    pub fn argsort<T: SortKey>(&self, array: &impl AsArrayView<T>) -> Result<SharedArray<u64>> {
+        let _mode = FloatMode::standard();
+        let array = &array.as_array_view();
+        one_dimension("the array to be sorted", array.shape())?;
         argsort(self, array).map_err(without_torn)
     }
 
@@ -76,8 +79,9 @@ impl Pool {
         keys: &mut SharedArray<K>,
         values: &mut SharedArray<V>,
     ) -> Result<()> {
-        one_dimension("the keys to be sorted", keys)?;
-        one_dimension("the values to be sorted", values)?;
+        let _mode = FloatMode::standard();
+        one_dimension("the keys to be sorted", keys.shape())?;
+        one_dimension("the values to be sorted", values.shape())?;
         if keys.len() != values.len() {
             return Err(Error::ShapeMismatch {
                 operation: "sort_by_key",
@@ -86,7 +90,7 @@ impl Pool {
                 rule: "there must be as many values as keys",
             });
         }
-        match buckets::look_at(self, keys).map_err(without_torn)? {
+        match buckets::look_at(self, &keys.as_array_view()).map_err(without_torn)? {
             Found::Sorted => {}
             Found::Few => {
                 let (old_keys, old_values) = (keys.as_slice().to_vec(), values.as_slice().to_vec());
@@ -109,7 +113,12 @@ fn sort_buckets<K: SortKey, V: Pod>(
 ) -> Result<()> {
     let mut old_keys = SharedArray::for_overwrite([keys.len()])?;
     let mut old_values = SharedArray::for_overwrite([values.len()])?;
-    buckets.scatter_pairs(pool, keys, values, (&mut old_keys, &mut old_values))?;
+    buckets.scatter_pairs(
+        pool,
+        &keys.as_array_view(),
+        &values.as_array_view(),
+        (&mut old_keys, &mut old_values),
+    )?;
     let bounds = &buckets.bounds;
     let sorted = pool
         .par_chunks(Parts { array: &old_keys, bounds }, 1)
@@ -127,7 +136,7 @@ fn sort_buckets<K: SortKey, V: Pod>(
 }
 
 /// The indices of elements of any shape, in row-major order.
-pub(super) fn argsort<K: Key>(pool: &Pool, keys: &SharedArray<K>) -> Result<SharedArray<u64>> {
+pub(super) fn argsort<K: Key>(pool: &Pool, keys: &ArrayView<'_, K>) -> Result<SharedArray<u64>> {
     let mut indices = SharedArray::for_overwrite([keys.len()])?;
     let buckets = match buckets::look_at(pool, keys)? {
         Found::Sorted => {

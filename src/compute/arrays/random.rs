@@ -7,6 +7,7 @@ use bytemuck::Pod;
 
 use super::chunks::CHUNK;
 use super::gather::part_of;
+use super::sort::without_torn;
 use crate::array::SharedArray;
 use crate::error::{Error, Result};
 use crate::kernel::number::{Integer, Number};
@@ -94,7 +95,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// As [`fill_uniform`](Pool::fill_uniform).
+    /// [`Error::InvalidArgument`] if the deviation is negative or NaN; else as
+    /// [`fill_uniform`](Pool::fill_uniform).
     ///
     /// # Examples
     ///
@@ -113,6 +115,10 @@ impl Pool {
         mean: f64,
         deviation: f64,
     ) -> Result<()> {
+        // Not a NaN either.
+        if !(deviation >= 0.0) {
+            return Err(Error::invalid("a standard deviation", deviation, "at least 0"));
+        }
         let chunks = self.par_chunks_mut(a, CHUNK).enumerate().with((seed, [mean, deviation]));
         chunks.for_each(|&(seed, moments), (index, a)| {
             T::fill_normal([seed, 0], start(index), moments, a);
@@ -185,15 +191,16 @@ impl Pool {
         }
         let mut sorted = SharedArray::<T>::for_overwrite([a.len()])?;
         let mut counts = SharedArray::<usize>::zeroed([chunks, buckets])?;
-        self.par_rows_mut(&mut counts, 1).with((seed, bits, a.len())).for_each(
-            |&(seed, bits, len), rows| {
+        self.par_rows_mut(&mut counts, 1)
+            .with((seed, bits, a.len()))
+            .for_each(|&(seed, bits, len), rows| {
                 let first = rows.first() * SHUFFLE_CHUNK;
                 let counts = rows.into_slice();
                 counts.fill(0);
                 let len = SHUFFLE_CHUNK.min(len - first);
                 shuffle::count_buckets([seed, 0], bits, first as u64, len, counts);
-            },
-        )?;
+            })
+            .map_err(without_torn)?;
         shuffle::starts(counts.as_mut_slice(), bits);
         self.par_chunks(&*a, SHUFFLE_CHUNK)
             .zip(Whole(&counts))
@@ -210,7 +217,8 @@ impl Pool {
                 unsafe {
                     shuffle::scatter(key, first, a.len(), |i| a[i], &mut positions, sorted);
                 }
-            })?;
+            })
+            .map_err(without_torn)?;
         let mut begins = counts.as_slice()[..buckets].to_vec();
         begins.push(a.len());
         let bounds: Vec<[usize; 2]> = begins.windows(2).map(|pair| [pair[0], pair[1]]).collect();
@@ -249,10 +257,13 @@ impl Pool {
     /// ```
     pub fn permutation(&self, len: usize, seed: u64) -> Result<SharedArray<u64>> {
         let mut order = SharedArray::<u64>::for_overwrite([len])?;
-        self.par_chunks_mut(&mut order, CHUNK).enumerate().for_each(|(index, order)| {
-            (start(index)..).zip(order).for_each(|(i, place)| *place = i);
-        })?;
-        self.shuffle(&mut order, seed)?;
+        self.par_chunks_mut(&mut order, CHUNK)
+            .enumerate()
+            .for_each(|(index, order)| {
+                (start(index)..).zip(order).for_each(|(i, place)| *place = i);
+            })
+            .map_err(without_torn)?;
+        self.shuffle(&mut order, seed).map_err(without_torn)?;
         Ok(order)
     }
 }

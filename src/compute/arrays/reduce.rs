@@ -1,7 +1,9 @@
 //! Reductions of whole arrays.
 
+use bytemuck::Pod;
+
 use super::chunks::CHUNK;
-use crate::array::SharedArray;
+use crate::array::{ArrayView, AsArrayView};
 use crate::error::{Error, Result};
 use crate::kernel::FloatMode;
 use crate::kernel::number::{Addend, Number};
@@ -34,7 +36,9 @@ impl Pool {
     /// assert_eq!(pool.sum(&x)?, 3 * 499_500);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn sum<T: Number>(&self, a: &SharedArray<T>) -> Result<T::Sum> {
+    pub fn sum<T: Number>(&self, a: &impl AsArrayView<T>) -> Result<T::Sum> {
+        let _mode = FloatMode::standard();
+        let a = &a.as_array_view();
         Ok(T::sum_of(self.folded(a, Sum)?))
     }
 
@@ -55,7 +59,9 @@ impl Pool {
     /// assert_eq!(pool.mean(&SharedArray::from_slice(&[1u8, 2, 4, 5])?)?, 3.0);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn mean<T: Number>(&self, a: &SharedArray<T>) -> Result<T::Mean> {
+    pub fn mean<T: Number>(&self, a: &impl AsArrayView<T>) -> Result<T::Mean> {
+        let _mode = FloatMode::standard();
+        let a = &a.as_array_view();
         Ok(T::mean_of(self.mean_as_f64(a)?))
     }
 
@@ -77,7 +83,9 @@ impl Pool {
     /// assert_eq!((pool.var(&x, 0)?, pool.var(&x, 1)?), (2.5, 10.0 / 3.0));
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn var<T: Number>(&self, a: &SharedArray<T>, ddof: usize) -> Result<T::Mean> {
+    pub fn var<T: Number>(&self, a: &impl AsArrayView<T>, ddof: usize) -> Result<T::Mean> {
+        let _mode = FloatMode::standard();
+        let a = &a.as_array_view();
         Ok(T::mean_of(self.var_as_f64(a, ddof)?))
     }
 
@@ -95,7 +103,9 @@ impl Pool {
     /// assert_eq!(pool.std(&SharedArray::from_slice(&[1.0f64, 5.0])?, 0)?, 2.0);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn std<T: Number>(&self, a: &SharedArray<T>, ddof: usize) -> Result<T::Mean> {
+    pub fn std<T: Number>(&self, a: &impl AsArrayView<T>, ddof: usize) -> Result<T::Mean> {
+        let _mode = FloatMode::standard();
+        let a = &a.as_array_view();
         Ok(T::mean_of(self.var_as_f64(a, ddof)?.sqrt()))
     }
 
@@ -116,7 +126,9 @@ impl Pool {
     /// assert!(pool.min(&SharedArray::<f64>::zeroed([0])?).is_err());
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn min<T: Number>(&self, a: &SharedArray<T>) -> Result<T> {
+    pub fn min<T: Number>(&self, a: &impl AsArrayView<T>) -> Result<T> {
+        let _mode = FloatMode::standard();
+        let a = &a.as_array_view();
         not_empty("the array of `min`", a)?;
         self.folded(a, Min)
     }
@@ -137,7 +149,9 @@ impl Pool {
     /// assert_eq!(pool.max(&x)?, 7);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn max<T: Number>(&self, a: &SharedArray<T>) -> Result<T> {
+    pub fn max<T: Number>(&self, a: &impl AsArrayView<T>) -> Result<T> {
+        let _mode = FloatMode::standard();
+        let a = &a.as_array_view();
         not_empty("the array of `max`", a)?;
         self.folded(a, Max)
     }
@@ -158,7 +172,9 @@ impl Pool {
     /// assert_eq!((pool.argmin(&x)?, pool.argmax(&x)?), (1, 2));
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn argmin<T: Number>(&self, a: &SharedArray<T>) -> Result<usize> {
+    pub fn argmin<T: Number>(&self, a: &impl AsArrayView<T>) -> Result<usize> {
+        let _mode = FloatMode::standard();
+        let a = &a.as_array_view();
         not_empty("the array of `argmin`", a)?;
         self.extreme_index(a, Min)
     }
@@ -179,7 +195,9 @@ impl Pool {
     /// assert_eq!(pool.argmax(&x)?, 1);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn argmax<T: Number>(&self, a: &SharedArray<T>) -> Result<usize> {
+    pub fn argmax<T: Number>(&self, a: &impl AsArrayView<T>) -> Result<usize> {
+        let _mode = FloatMode::standard();
+        let a = &a.as_array_view();
         not_empty("the array of `argmax`", a)?;
         self.extreme_index(a, Max)
     }
@@ -199,7 +217,9 @@ impl Pool {
     /// assert_eq!((pool.any(&x)?, pool.all(&x)?), (true, false));
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn any<T: Number>(&self, a: &SharedArray<T>) -> Result<bool> {
+    pub fn any<T: Number>(&self, a: &impl AsArrayView<T>) -> Result<bool> {
+        let _mode = FloatMode::standard();
+        let a = &a.as_array_view();
         let found = self.par_chunks(a, CHUNK);
         Ok(found.find_map_first(|a: &[T]| kernel::any(a).then_some(()))?.is_some())
     }
@@ -219,7 +239,9 @@ impl Pool {
     /// assert!(!pool.all(&x)?);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn all<T: Number>(&self, a: &SharedArray<T>) -> Result<bool> {
+    pub fn all<T: Number>(&self, a: &impl AsArrayView<T>) -> Result<bool> {
+        let _mode = FloatMode::standard();
+        let a = &a.as_array_view();
         let found = self.par_chunks(a, CHUNK);
         Ok(found.find_map_first(|a: &[T]| (!kernel::all(a)).then_some(()))?.is_none())
     }
@@ -242,7 +264,14 @@ impl Pool {
     /// assert_eq!(pool.dot(&x, &x)?, 50_009);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn dot<T: Number>(&self, a: &SharedArray<T>, b: &SharedArray<T>) -> Result<T::Sum> {
+    pub fn dot<T: Number>(
+        &self,
+        a: &impl AsArrayView<T>,
+        b: &impl AsArrayView<T>,
+    ) -> Result<T::Sum> {
+        let _mode = FloatMode::standard();
+        let a = &a.as_array_view();
+        let b = &b.as_array_view();
         if a.shape() != b.shape() {
             return Err(Error::ShapeMismatch {
                 operation: "dot",
@@ -273,48 +302,48 @@ impl Pool {
     /// assert_eq!(pool.norm(&SharedArray::from_slice(&[3i8, -4])?)?, 5.0);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn norm<T: Number>(&self, a: &SharedArray<T>) -> Result<T::Mean> {
+    pub fn norm<T: Number>(&self, a: &impl AsArrayView<T>) -> Result<T::Mean> {
+        let _mode = FloatMode::standard();
+        let a = &a.as_array_view();
         Ok(T::mean_of(self.squared_deviations(a, 0.0)?.sqrt()))
     }
 
     /// The least and the greatest element; `None` if there are no elements.
-    pub(super) fn extremes<T: Number>(&self, a: &SharedArray<T>) -> Result<Option<[T; 2]>> {
+    pub(super) fn extremes<T: Number>(&self, a: &ArrayView<'_, T>) -> Result<Option<[T; 2]>> {
         if a.is_empty() {
             return Ok(None);
         }
         self.folded(a, MinMax).map(Some)
     }
 
-    fn mean_as_f64<T: Number>(&self, a: &SharedArray<T>) -> Result<f64> {
+    fn mean_as_f64<T: Number>(&self, a: &ArrayView<'_, T>) -> Result<f64> {
         Ok(mean(self.folded(a, MeanSum)?, a.len()))
     }
 
-    fn var_as_f64<T: Number>(&self, a: &SharedArray<T>, ddof: usize) -> Result<f64> {
+    fn var_as_f64<T: Number>(&self, a: &ArrayView<'_, T>, ddof: usize) -> Result<f64> {
         let mean = self.mean_as_f64(a)?;
         Ok(variance(self.squared_deviations(a, mean)?, a.len(), ddof))
     }
 
-    fn squared_deviations<T: Number>(&self, a: &SharedArray<T>, mean: f64) -> Result<f64> {
+    fn squared_deviations<T: Number>(&self, a: &ArrayView<'_, T>, mean: f64) -> Result<f64> {
         let chunks = self.par_chunks(a, CHUNK).with(mean);
         let partials = chunks.map(|&mean, a| partial(Deviations, a, mean)).collect_array()?;
-        let _mode = FloatMode::standard();
         Ok(merge_tree(partials.as_slice(), |a: f64, b| a + b).unwrap_or(0.0))
     }
 
     /// Folds each chunk, and merges the partial results in a fixed tree.
-    fn folded<T, F>(&self, a: &SharedArray<T>, fold: F) -> Result<F::Partial>
+    fn folded<T, F>(&self, a: &ArrayView<'_, T>, fold: F) -> Result<F::Partial>
     where
         T: Number,
         F: Fold<T, Param = ()>,
     {
         let partials = self.per_chunk(a, move |_, a: &[T]| partial(fold, a, ()))?;
-        let _mode = FloatMode::standard();
         Ok(merge_tree(partials.as_slice(), F::merge).unwrap_or(F::EMPTY))
     }
 
     fn extreme_index<T: Number, F: Extreme<T>>(
         &self,
-        a: &SharedArray<T>,
+        a: &ArrayView<'_, T>,
         fold: F,
     ) -> Result<usize> {
         let partials = self.per_chunk(a, move |i, a: &[T]| partial_arg(fold, a, i * CHUNK))?;
@@ -337,8 +366,8 @@ pub(super) fn merge_tree<P: Copy>(values: &[P], merge: impl Fn(P, P) -> P + Copy
     }
 }
 
-/// An error for an array without elements.
-fn not_empty<T>(what: &'static str, a: &SharedArray<T>) -> Result<()> {
+/// Refuses an array without elements.
+fn not_empty<T: Pod>(what: &'static str, a: &ArrayView<'_, T>) -> Result<()> {
     if a.is_empty() {
         return Err(Error::invalid(what, a.shape(), "at least one element"));
     }

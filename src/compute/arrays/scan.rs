@@ -3,7 +3,8 @@
 use bytemuck::Pod;
 
 use super::chunks::CHUNK;
-use crate::array::SharedArray;
+use super::sort::without_torn;
+use crate::array::{ArrayView, AsArrayView, SharedArray};
 use crate::error::Result;
 use crate::kernel::FloatMode;
 use crate::kernel::number::Number;
@@ -36,7 +37,9 @@ impl Pool {
     /// assert_eq!(pool.cumsum_exclusive(&x)?.as_slice(), [0, 1, 3, 6]);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn cumsum<T: Number>(&self, a: &SharedArray<T>) -> Result<SharedArray<T::Sum>> {
+    pub fn cumsum<T: Number>(&self, a: &impl AsArrayView<T>) -> Result<SharedArray<T::Sum>> {
+        let _mode = FloatMode::standard();
+        let a = &a.as_array_view();
         self.prefix_sums(a, scan::cumsum)
     }
 
@@ -56,11 +59,16 @@ impl Pool {
     /// assert_eq!(pool.cumsum_exclusive(&x)?.as_slice(), [0, 1, 3]);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn cumsum_exclusive<T: Number>(&self, a: &SharedArray<T>) -> Result<SharedArray<T::Sum>> {
+    pub fn cumsum_exclusive<T: Number>(
+        &self,
+        a: &impl AsArrayView<T>,
+    ) -> Result<SharedArray<T::Sum>> {
+        let _mode = FloatMode::standard();
+        let a = &a.as_array_view();
         self.prefix_sums(a, scan::cumsum_exclusive)
     }
 
-    fn prefix_sums<T, F>(&self, a: &SharedArray<T>, sums: F) -> Result<SharedArray<T::Sum>>
+    fn prefix_sums<T, F>(&self, a: &ArrayView<'_, T>, sums: F) -> Result<SharedArray<T::Sum>>
     where
         T: Number,
         F: Fn(&[T], T::Total, &mut [T::Sum]) + Copy + Send + 'static,
@@ -71,11 +79,14 @@ impl Pool {
             let _mode = FloatMode::standard();
             scan::carries(totals.as_mut_slice());
         }
-        self.par_chunks_mut(&mut out, CHUNK).zip(a).zip(Whole(&totals)).enumerate().for_each(
-            move |(index, ((out, a), carries))| {
+        self.par_chunks_mut(&mut out, CHUNK)
+            .zip(a)
+            .zip(Whole(&totals))
+            .enumerate()
+            .for_each(move |(index, ((out, a), carries))| {
                 sums(a, carries[index], out);
-            },
-        )?;
+            })
+            .map_err(without_torn)?;
         Ok(out)
     }
 
@@ -99,11 +110,13 @@ impl Pool {
     /// assert_eq!(greatest.as_slice(), [1, 5, 5, 8, 8]);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn scan<T, F>(&self, a: &SharedArray<T>, identity: T, op: F) -> Result<SharedArray<T>>
+    pub fn scan<T, F>(&self, a: &impl AsArrayView<T>, identity: T, op: F) -> Result<SharedArray<T>>
     where
         T: Pod,
         F: Fn(T, T) -> T + Copy + Send + 'static,
     {
+        let _mode = FloatMode::standard();
+        let a = &a.as_array_view();
         let mut out = SharedArray::<T>::for_overwrite(a.shape())?;
         if a.is_empty() {
             return Ok(out);
@@ -116,12 +129,16 @@ impl Pool {
             .zip(Whole(&identity))
             .for_each(move |((carries, totals), identity)| {
                 scan::exclusive(totals, identity[0], op, carries);
-            })?;
-        self.par_chunks_mut(&mut out, CHUNK).zip(a).zip(Whole(&carries)).enumerate().for_each(
-            move |(index, ((out, a), carries))| {
+            })
+            .map_err(without_torn)?;
+        self.par_chunks_mut(&mut out, CHUNK)
+            .zip(a)
+            .zip(Whole(&carries))
+            .enumerate()
+            .for_each(move |(index, ((out, a), carries))| {
                 scan::inclusive(a, carries[index], op, out);
-            },
-        )?;
+            })
+            .map_err(without_torn)?;
         Ok(out)
     }
 }

@@ -1,9 +1,10 @@
 //! `quantiles`, `searchsorted`, `unique` and `top_k`.
 
-use crate::array::SharedArray;
+use crate::array::{ArrayView, AsArrayView, SharedArray};
 use crate::compute::arrays::order::argsort;
 use crate::compute::arrays::sort::{SortKey, one_dimension, sort, without_torn};
 use crate::error::{Error, Result};
+use crate::kernel::FloatMode;
 use crate::kernel::sort::key::{Key, KeyBits};
 use crate::kernel::sort::quantile::QuantilePlace;
 use crate::kernel::sort::search::{self, Side};
@@ -47,7 +48,13 @@ impl Pool {
     /// assert_eq!(pool.quantiles(&x, &[0.0, 0.5, 1.0])?, [1.0, 2.5, 4.0]);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn quantiles<T: SortKey>(&self, array: &SharedArray<T>, q: &[f64]) -> Result<Vec<f64>> {
+    pub fn quantiles<T: SortKey>(
+        &self,
+        array: &impl AsArrayView<T>,
+        q: &[f64],
+    ) -> Result<Vec<f64>> {
+        let _mode = FloatMode::standard();
+        let array = &array.as_array_view();
         if array.is_empty() {
             let rule = "at least one element";
             return Err(Error::invalid("the array of quantiles", array.shape(), rule));
@@ -95,11 +102,14 @@ impl Pool {
     /// ```
     pub fn searchsorted<T: SortKey>(
         &self,
-        sorted: &SharedArray<T>,
-        needles: &SharedArray<T>,
+        sorted: &impl AsArrayView<T>,
+        needles: &impl AsArrayView<T>,
         side: Side,
     ) -> Result<SharedArray<u64>> {
-        one_dimension("the array to be searched", sorted)?;
+        let _mode = FloatMode::standard();
+        let sorted = &sorted.as_array_view();
+        let needles = &needles.as_array_view();
+        one_dimension("the array to be searched", sorted.shape())?;
         let mut places = SharedArray::for_overwrite(needles.shape().clone())?;
         self.par_chunks_mut(&mut places, CHUNK_LEN)
             .zip(needles)
@@ -135,8 +145,10 @@ impl Pool {
     /// ```
     pub fn unique<T: SortKey>(
         &self,
-        array: &SharedArray<T>,
+        array: &impl AsArrayView<T>,
     ) -> Result<(SharedArray<T>, SharedArray<u64>)> {
+        let _mode = FloatMode::standard();
+        let array = &array.as_array_view();
         unique(self, array).map_err(without_torn)
     }
 
@@ -164,9 +176,11 @@ impl Pool {
     /// ```
     pub fn top_k<T: SortKey>(
         &self,
-        array: &SharedArray<T>,
+        array: &impl AsArrayView<T>,
         k: usize,
     ) -> Result<(SharedArray<T>, SharedArray<u64>)> {
+        let _mode = FloatMode::standard();
+        let array = &array.as_array_view();
         let k = k.min(array.len());
         let found = if k <= TOP_MAX { top_few(self, array, k) } else { top_many(self, array, k) };
         found.map_err(without_torn)
@@ -178,8 +192,8 @@ fn chunk_len(len: usize, (chunks_max, least): (usize, usize)) -> usize {
     len.div_ceil(chunks_max).max(least)
 }
 
-/// A sorted copy of `array`, of one dimension.
-fn sorted_copy<T: SortKey>(pool: &Pool, array: &SharedArray<T>) -> Result<SharedArray<T>> {
+/// A copy of `array` as one dimension, in order.
+fn sorted_copy<T: SortKey>(pool: &Pool, array: &ArrayView<'_, T>) -> Result<SharedArray<T>> {
     let mut sorted = SharedArray::for_overwrite([array.len()])?;
     pool.par_chunks_mut(&mut sorted, CHUNK_LEN)
         .zip(array)
@@ -191,7 +205,7 @@ fn sorted_copy<T: SortKey>(pool: &Pool, array: &SharedArray<T>) -> Result<Shared
 /// The elements at the `wanted` places in sorted order, with their places.
 fn at_places<T: SortKey>(
     pool: &Pool,
-    array: &SharedArray<T>,
+    array: &ArrayView<'_, T>,
     mut wanted: Vec<u64>,
 ) -> Result<Vec<(u64, T)>> {
     wanted.sort_unstable();
@@ -233,7 +247,7 @@ fn at_places<T: SortKey>(
 
 fn unique<T: SortKey>(
     pool: &Pool,
-    array: &SharedArray<T>,
+    array: &ArrayView<'_, T>,
 ) -> Result<(SharedArray<T>, SharedArray<u64>)> {
     let sorted = sorted_copy(pool, array)?;
     let chunk_len = chunk_len(sorted.len(), GATHERED);
@@ -283,7 +297,7 @@ fn before<T: Copy>(keys: &[T], first: usize) -> Option<T> {
 /// The greatest `k`; each chunk returns its own greatest `k`.
 fn top_few<T: SortKey>(
     pool: &Pool,
-    array: &SharedArray<T>,
+    array: &ArrayView<'_, T>,
     k: usize,
 ) -> Result<(SharedArray<T>, SharedArray<u64>)> {
     let chunk_len = chunk_len(array.len(), GATHERED);
@@ -307,7 +321,7 @@ fn top_few<T: SortKey>(
 /// The same by a stable sort, of keys in the opposite order.
 fn top_many<T: SortKey>(
     pool: &Pool,
-    array: &SharedArray<T>,
+    array: &ArrayView<'_, T>,
     k: usize,
 ) -> Result<(SharedArray<T>, SharedArray<u64>)> {
     let mut opposite = SharedArray::<T::Bits>::for_overwrite([array.len()])?;
@@ -315,7 +329,7 @@ fn top_many<T: SortKey>(
         let opposite = |key: &T| T::Bits::narrow(!key.rank().wide());
         to.iter_mut().zip(from).for_each(|(to, key)| *to = opposite(key));
     })?;
-    let indices = argsort(pool, &opposite)?;
+    let indices = argsort(pool, &opposite.as_array_view())?;
     let indices = SharedArray::from_slice(&indices.as_slice()[..k])?;
     let mut values = SharedArray::for_overwrite([k])?;
     pool.par_chunks_mut(&mut values, CHUNK_LEN).zip(&indices).zip(Whole(array)).for_each(

@@ -1,13 +1,15 @@
 //! `sort`: sorts the elements of an array in place.
 
-use crate::array::{Element, SharedArray};
+use crate::array::{AsArrayView, Element, SharedArray};
 use crate::compute::arrays::buckets::{self, Found};
 use crate::error::{Error, Result, TaskError};
+use crate::kernel::FloatMode;
 use crate::kernel::sort::counting::{count_values, fill_values, values};
 use crate::kernel::sort::key::Key;
 use crate::kernel::sort::local::sort_bucket;
 use crate::kernel::sort::quantile::Quantile;
 use crate::pool::{Parts, Pool, Whole};
+use crate::shape::Shape;
 
 /// The fewest keys of 1 or 2 bytes that are sorted by counting.
 const COUNTING_MIN: usize = 1 << 15;
@@ -73,18 +75,19 @@ impl Pool {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn sort<T: SortKey>(&self, array: &mut SharedArray<T>) -> Result<()> {
-        one_dimension("the array to be sorted", array)?;
+        let _mode = FloatMode::standard();
+        one_dimension("the array to be sorted", array.shape())?;
         sort(self, array).map_err(without_torn)
     }
 }
 
 /// # Errors
 ///
-/// [`Error::InvalidArgument`] for an array whose number of dimensions is not one.
-pub(super) fn one_dimension<T>(what: &'static str, array: &SharedArray<T>) -> Result<()> {
-    match array.shape().ndim() {
+/// [`Error::InvalidArgument`] for an array that has not one dimension.
+pub(super) fn one_dimension(what: &'static str, shape: &Shape) -> Result<()> {
+    match shape.ndim() {
         1 => Ok(()),
-        _ => Err(Error::invalid(what, array.shape(), "an array of one dimension")),
+        _ => Err(Error::invalid(what, shape, "an array of one dimension")),
     }
 }
 
@@ -101,7 +104,7 @@ pub(super) fn sort<K: SortKey>(pool: &Pool, keys: &mut SharedArray<K>) -> Result
     if size_of::<K>() <= 2 && keys.len() >= COUNTING_MIN {
         return counting_sort(pool, keys);
     }
-    let buckets = match buckets::look_at(pool, keys)? {
+    let buckets = match buckets::look_at(pool, &keys.as_array_view())? {
         Found::Sorted => return Ok(()),
         Found::Few => {
             let bits: Vec<K::Bits> = keys.as_slice().iter().map(|key| Key::to_bits(*key)).collect();
@@ -111,7 +114,7 @@ pub(super) fn sort<K: SortKey>(pool: &Pool, keys: &mut SharedArray<K>) -> Result
         Found::Many(buckets) => buckets,
     };
     let mut bits = SharedArray::for_overwrite([keys.len()])?;
-    buckets.scatter_bits(pool, keys, &mut bits)?;
+    buckets.scatter_bits(pool, &keys.as_array_view(), &mut bits)?;
     let bounds = &buckets.bounds;
     let parts = Parts { array: &bits, bounds };
     let sorted = pool

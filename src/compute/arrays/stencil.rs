@@ -4,7 +4,8 @@ use bytemuck::Pod;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::array::SharedArray;
+use super::sort::without_torn;
+use crate::array::{AsArrayView, SharedArray};
 use crate::compute::arrays::filter::{check_out, indices, lines, three_axes};
 use crate::error::{Error, Result};
 use crate::kernel::stencil::{self, Boundary, map_neighbours};
@@ -120,7 +121,7 @@ impl Pool {
     /// ```
     pub fn stencil<T, U, F, const N: usize>(
         &self,
-        array: &SharedArray<T>,
+        array: &impl AsArrayView<T>,
         reach: [usize; N],
         boundary: Boundary<T>,
         function: F,
@@ -130,9 +131,10 @@ impl Pool {
         U: Pod,
         F: Fn(Neighbours<'_, T, N>) -> U + Copy + Send + 'static,
     {
+        let array = &array.as_array_view();
         check_dimensions(array.shape(), N)?;
         let mut out = self.for_overwrite(array.shape())?;
-        self.stencil_into(array, &mut out, reach, boundary, function)?;
+        self.stencil_into(array, &mut out, reach, boundary, function).map_err(without_torn)?;
         Ok(out)
     }
 
@@ -161,7 +163,7 @@ impl Pool {
     /// ```
     pub fn stencil_into<T, U, F, const N: usize>(
         &self,
-        array: &SharedArray<T>,
+        array: &impl AsArrayView<T>,
         out: &mut SharedArray<U>,
         reach: [usize; N],
         boundary: Boundary<T>,
@@ -172,6 +174,7 @@ impl Pool {
         U: Pod,
         F: Fn(Neighbours<'_, T, N>) -> U + Copy + Send + 'static,
     {
+        let array = &array.as_array_view();
         check_dimensions(array.shape(), N)?;
         check_out("stencil_into", array.shape(), out.shape())?;
         let shape = three_axes("the array of a stencil", array.shape())?;

@@ -2,7 +2,8 @@
 
 use bytemuck::Pod;
 
-use crate::array::SharedArray;
+use super::sort::without_torn;
+use crate::array::{AsArrayView, SharedArray};
 use crate::error::{Error, Result};
 use crate::kernel::transpose::{Permutation, Word};
 use crate::pool::{Pool, Whole};
@@ -34,7 +35,8 @@ impl Pool {
     /// assert_eq!(t.as_slice(), [0, 10, 1, 11, 2, 12]);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn transpose<T: Pod>(&self, matrix: &SharedArray<T>) -> Result<SharedArray<T>> {
+    pub fn transpose<T: Pod>(&self, matrix: &impl AsArrayView<T>) -> Result<SharedArray<T>> {
+        let matrix = &matrix.as_array_view();
         if matrix.shape().ndim() != 2 {
             let rule = "a matrix (see `permute_axes` for other arrays)";
             return Err(Error::invalid("the array of `transpose`", matrix.shape(), rule));
@@ -68,9 +70,10 @@ impl Pool {
     /// ```
     pub fn permute_axes<T: Pod>(
         &self,
-        array: &SharedArray<T>,
+        array: &impl AsArrayView<T>,
         axes: &[usize],
     ) -> Result<SharedArray<T>> {
+        let array = &array.as_array_view();
         let dims = array.shape().dims();
         let permutation = Permutation::new(dims, axes).map_err(|bad| {
             let rule = format!("each of the {} axes of the array once", bad.dimensions);
@@ -86,11 +89,13 @@ impl Pool {
         let chunk_len = permutation.chunk_len(size_of::<T>(), target);
         let order = (dims.to_vec(), axes.to_vec(), chunk_len);
         let chunks = self.par_chunks_mut(&mut out, chunk_len).enumerate();
-        chunks.zip(Whole(array)).with(order).for_each(
-            |(dims, axes, chunk_len), ((chunk, out), input)| {
+        chunks
+            .zip(Whole(array))
+            .with(order)
+            .for_each(|(dims, axes, chunk_len), ((chunk, out), input)| {
                 permute_part(out, input, (dims, axes), chunk * chunk_len);
-            },
-        )?;
+            })
+            .map_err(without_torn)?;
         Ok(out)
     }
 }

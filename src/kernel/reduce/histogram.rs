@@ -68,8 +68,9 @@ pub(crate) struct EqualBins {
 }
 
 impl EqualBins {
-    /// Bins for elements of type `T`; `None` where NumPy raises an error: no bin, `first > last`,
-    /// or a range that is not finite. A range of one point is widened by 1/2 on both sides.
+    /// Bins for elements of type `T`; `None` where NumPy refuses: no bin, `first > last`, a range
+    /// that is not finite or not as a difference, or edges that do not ascend in the type of a mean
+    /// of `T`. A range of one point is widened by 1/2 on both sides.
     #[expect(clippy::cast_precision_loss, reason = "bins are fewer than 2^32")]
     pub(crate) fn new<T: Number>(first: f64, last: f64, bins: usize) -> Option<EqualBins> {
         let sound = first <= last && first.is_finite() && last.is_finite();
@@ -87,6 +88,9 @@ impl EqualBins {
             i => i * step + first,
         };
         let mut edges: Vec<f64> = (0..=bins).map(|i| rounded(edge(i))).collect();
+        if !width.is_finite() || !edges.is_sorted_by(|a, b| a < b) {
+            return None;
+        }
         edges.push(f64::NAN);
         Some(EqualBins { first: rounded(first), last: rounded(last), width, edges })
     }

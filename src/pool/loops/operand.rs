@@ -11,7 +11,7 @@ use std::slice;
 use bytemuck::Pod;
 
 use crate::array::{
-    Element, Frozen, LentNamed, MappedArray, MappedArrayMut, NamedArray, SharedArray,
+    ArrayView, Element, Frozen, LentNamed, MappedArray, MappedArrayMut, NamedArray, SharedArray,
 };
 use crate::error::{Error, Result};
 use crate::object::source::{Resolver, Source};
@@ -249,6 +249,7 @@ impl WorkerOperand {
     /// # Panics
     ///
     /// If there is none.
+    #[inline]
     pub(super) fn next<'a>(operands: &mut slice::Iter<'a, WorkerOperand>) -> &'a WorkerOperand {
         operands.next().expect("an operand is missing")
     }
@@ -340,6 +341,7 @@ macro_rules! for_each_array {
     (read $each:ident!($($args:tt)*)) => {
         $each!($($args)* bytemuck::Pod, &crate::array::SharedArray<T>, read, array => array);
         $each!($($args)* bytemuck::Pod, &crate::array::Frozen<T>, read, array => array);
+        $each!($($args)* bytemuck::Pod, &crate::array::ArrayView<'_, T>, read, array => array);
         $each!(
             $($args)* crate::array::Element, &crate::array::MappedArray<T>, read, array => array
         );
@@ -354,6 +356,7 @@ pub(super) use for_each_array;
 impl<T> Sealed for &SharedArray<T> {}
 impl<T> Sealed for &mut SharedArray<T> {}
 impl<T> Sealed for &Frozen<T> {}
+impl<T> Sealed for &ArrayView<'_, T> {}
 impl<T: Element> Sealed for &MappedArray<T> {}
 impl<T: Element> Sealed for &mut MappedArrayMut<T> {}
 impl<T: Element> Sealed for LentNamed<&NamedArray<T>> {}

@@ -29,6 +29,17 @@ fn histograms_are_those_of_numpy() {
             let refused = pool.histogram(&x, bins, range);
             assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
         }
+        // Edges that are no different numbers, and a width that is not finite.
+        let close = SharedArray::from_slice(&[1e8f32, 1e8 + 8.0]).unwrap();
+        let refused = [
+            pool.histogram(&close, 10, 1e8..=1e8 + 8.0).unwrap_err(),
+            pool.histogram(&x, 2, -1.7e308..=1.7e308).unwrap_err(),
+            pool.histogram(&x, 1, 1e300..=1e300).unwrap_err(),
+        ];
+        for error in refused {
+            assert!(error.to_string().contains("edges ascend"), "{error}");
+        }
+        assert_eq!(pool.histogram(&close, 1, 1e8..=1e8 + 8.0).unwrap().0.as_slice(), [2]);
     });
 }
 
