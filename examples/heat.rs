@@ -16,12 +16,16 @@ heat: the steady heat of a square plate whose border is held, by Jacobi steps
   --size N            the plate is N by N, at least 3 [100]
   --workers N         worker processes [one for each processor]
   --start KIND        forkserver or inprocess [forkserver]
+  --out FILE          write the temperatures to this .npy file
+  --png FILE          and a picture of them to this file
   --json              print one line of JSON";
 
 /// The greatest allowed error of the result; the border has temperatures from -1 to 1.
 const ERROR_MAX: f64 = 1e-4;
 /// The steps between two checks of the change.
 const STEPS: u32 = 100;
+/// Steps of the progress bar.
+const BAR_STEPS: usize = 1000;
 /// Elements of a chunk of the loop that finds the greatest change.
 const CHUNK: usize = 1 << 16;
 
@@ -56,23 +60,39 @@ fn heat(arguments: Arguments) -> Result<(), Stop> {
     // An error shrinks by the cosine of pi / (size - 1) in each step. So a change this small
     // implies an error of less than half of the allowed one.
     let rate = 1.0 - (std::f64::consts::PI / (size - 1) as f64).cos();
+    let tolerance = 0.5 * ERROR_MAX * rate;
+    // The change shrinks by a constant factor, so the bar follows its logarithm.
+    let bar = report::bar(BAR_STEPS, !arguments.has("json"));
     let since = Instant::now();
     let mut steps = 0;
+    let mut first = None;
     loop {
         for _ in 0..STEPS {
             step(&pool, &now, &mut next)?;
             std::mem::swap(&mut now, &mut next);
         }
         steps += STEPS;
-        if largest_difference(&pool, &now, &next)? <= 0.5 * ERROR_MAX * rate {
+        let change = largest_difference(&pool, &now, &next)?;
+        if change <= tolerance {
             break;
         }
+        let first = *first.get_or_insert(change);
+        let done = (first / change).ln() / (first / tolerance).ln();
+        bar.set_position((BAR_STEPS as f64 * done) as u64);
+        bar.set_message(format!("{steps} steps, change {change:.1e}"));
     }
     let seconds = since.elapsed().as_secs_f64();
+    bar.finish_and_clear();
 
     let exact = SharedArray::from_fn([size, size], exact)?;
     let error = largest_difference(&pool, &now, &exact)?;
     assert!(error <= ERROR_MAX, "off by {error} after {steps} steps");
+    if let Some(path) = arguments.text("out") {
+        now.to_npy(path)?;
+    }
+    if let Some(path) = arguments.text("png") {
+        write_png(path, &now).map_err(|error| Stop::Failure(format!("{path}: {error}")))?;
+    }
     let line = Line { op: "heat", size, workers: pool.workers(), steps, error, seconds };
     if arguments.has("json") {
         return report::json(&line);
@@ -90,6 +110,21 @@ fn step(pool: &Pool, now: &SharedArray<f64>, next: &mut SharedArray<f64>) -> bri
             _ => x.centre(),
         }
     })
+}
+
+/// A picture of the temperatures: blue is -1, white is 0, red is 1.
+fn write_png(path: &str, field: &SharedArray<f64>) -> Result<(), png::EncodingError> {
+    let &[height, width] = field.shape().dims() else { unreachable!("a plate has two dimensions") };
+    let colour = |&x: &f64| {
+        let [red, blue] = [x, -x].map(|part| 255.0 * (1.0 - part.clamp(0.0, 1.0)));
+        [blue as u8, red.min(blue) as u8, red as u8]
+    };
+    let pixels: Vec<u8> = field.as_slice().iter().flat_map(colour).collect();
+    let file = std::fs::File::create(path)?;
+    let side = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+    let mut encoder = png::Encoder::new(std::io::BufWriter::new(file), side(width), side(height));
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header()?.write_image_data(&pixels)
 }
 
 fn largest_difference(

@@ -47,6 +47,7 @@ fn monte_carlo(arguments: &Arguments) -> Result<(), Stop> {
     let repeat = arguments.number("repeat", 1)?.unwrap_or(3);
     let (pool, _) = arguments.pool()?;
     let mut numbers = pool.for_overwrite::<f64>([2 * BATCH.min(samples)])?;
+    let bar = report::bar(repeat * samples.div_ceil(BATCH), !arguments.has("json"));
     let (inside, timing) = Timing::of(repeat, || {
         let mut inside = 0;
         for batch in 0..samples.div_ceil(BATCH) {
@@ -64,9 +65,11 @@ fn monte_carlo(arguments: &Arguments) -> Result<(), Stop> {
                         as u64
                 })
                 .reduce(0, |a, b| a + b)?;
+            bar.inc(1);
         }
         Ok::<u64, Error>(inside)
     })?;
+    bar.finish_and_clear();
     let pi = 4.0 * inside as f64 / samples as f64;
     // Six standard deviations of the estimate.
     let tolerance = 6.0 * 1.65 / (samples as f64).sqrt();

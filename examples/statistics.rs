@@ -53,9 +53,13 @@ fn statistics(arguments: &Arguments) -> Result<(), Stop> {
     let &[rows, columns] = table.shape().dims() else {
         return Err(Stop::usage(format!("a table has two dimensions, not {}", table.shape())));
     };
+    let bar = report::bar(repeat, !arguments.has("json"));
     let ((means, deviations), timing) = Timing::of(repeat, || {
-        Ok::<_, Error>((pool.mean_axis(&table, 0)?, pool.std_axis(&table, 0, 1)?))
+        let found = (pool.mean_axis(&table, 0)?, pool.std_axis(&table, 0, 1)?);
+        bar.inc(1);
+        Ok::<_, Error>(found)
     })?;
+    bar.finish_and_clear();
     check(&table, &means, &deviations);
 
     let line = Line {
@@ -99,8 +103,9 @@ fn check(table: &SharedArray<f64>, means: &SharedArray<f64>, deviations: &Shared
         let deviations = row.iter().zip(&sums).map(|(x, sum)| x - sum / count);
         squares.iter_mut().zip(deviations).for_each(|(square, d)| *square += d * d);
     }
-    let is_near =
-        |a: f64, b: f64| (a - b).abs() <= 1e-9 * (1.0 + b.abs()) || a.is_nan() == b.is_nan();
+    let is_near = |a: f64, b: f64| {
+        a == b || (a - b).abs() <= 1e-9 * (1.0 + b.abs()) || (a.is_nan() && b.is_nan())
+    };
     for column in 0..columns {
         let (mean, deviation) = (sums[column] / count, (squares[column] / (count - 1.0)).sqrt());
         assert!(is_near(means[[column]], mean), "mean of column {column}: {mean}");

@@ -82,6 +82,9 @@ fn bad_input_is_one_line_and_exit_code_2() {
     refuses("factorial_list", &["--count", "0"], "--count");
     refuses("statistics", &["--in", "no-such.npy"], "no-such.npy");
     refuses("statistics", &["--columns", "0"], "--columns");
+    refuses("sort", &["--in", "no-such.npy"], "no-such.npy");
+    refuses("sort", &["--size", "-1"], "--size");
+    refuses("sort", &["--size", "1000000000000"], "space");
     refuses("statistics", &["--rows", "1000000000000"], "space");
     refuses("monte_carlo", &["--samples", "0"], "--samples");
     refuses("monte_carlo", &["--seed", "-1"], "whole number");
@@ -199,6 +202,7 @@ fn results_on_arrays_do_not_depend_on_the_number_of_workers() {
     for (name, arguments, results) in [
         ("statistics", &["--rows", "3001", "--columns", "7"][..], &["means", "deviations"][..]),
         ("monte_carlo", &["--samples", "200001", "--seed", "5"], &["inside", "pi"]),
+        ("sort", &["--size", "100003"], &["least", "median", "greatest"]),
     ] {
         let of = |workers: &str| {
             let more = ["--workers", workers, "--repeat", "1", "--json"];
@@ -251,6 +255,7 @@ fn small_examples_run() {
         ("factorial", &["--n", "3000", "--workers", "2", "--repeat", "2"]),
         ("named_region", &[]),
         ("heat", &["--size", "20", "--workers", "2"]),
+        ("sort", &["--size", "0", "--workers", "2"]),
         ("crash_survived", &[]),
         ("processes", &["--count", "2"]),
         ("pipeline", &["--items", "60"]),

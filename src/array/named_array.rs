@@ -389,9 +389,9 @@ impl<T: Element> NamedArray<T> {
     ///
     /// # Safety
     ///
-    /// - For as long as the operand, or an [`ArrayView`](crate::ArrayView) made from it, lives, no
-    ///   program, this one included, writes to the array.
-    /// - For as long, no program truncates its file.
+    /// - While the operand, or an [`ArrayView`](crate::ArrayView) made from it, lives, no program,
+    ///   this one included, writes to the array.
+    /// - While the operand lives, no program truncates its file.
     ///
     /// # Examples
     ///
@@ -429,7 +429,7 @@ impl<T: Element> NamedArray<T> {
         &self.elements
     }
 
-    /// What a worker needs to find the elements.
+    /// The source from which a worker finds the elements.
     pub(crate) fn source(&self) -> Source {
         self.elements.source_in(self.region.mapping())
     }

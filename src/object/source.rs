@@ -41,7 +41,7 @@ impl Source {
         }
     }
 
-    /// `len_bytes` of it, from the byte `start` on.
+    /// The `len_bytes` of it from byte `start` on.
     pub(crate) fn part(&self, start: u64, len_bytes: u64) -> Source {
         let mut part = self.clone();
         let (Source::Arena { offset, len_bytes: len, .. }
@@ -51,7 +51,7 @@ impl Source {
         part
     }
 
-    /// `len_bytes` of a mapping, from `offset` on.
+    /// The `len_bytes` of a mapping from `offset` on.
     pub(crate) fn of_mapping(mapping: &Mapping, offset: usize, len_bytes: usize) -> Source {
         Source::Mapped {
             address: mapping.address().clone(),

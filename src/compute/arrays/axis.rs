@@ -26,8 +26,8 @@ const MANY: usize = 64;
 /// The most parts into which the axis is divided.
 const PARTS_MAX: usize = 64;
 
-/// Reductions along one axis, or several. The result has the shape of the array without them: of
-/// one dimension, it has none and one element.
+/// Reductions along one axis, or several. The result has the shape of the array without those axes;
+/// if it reduces all axes, the result has no axes and one element.
 ///
 /// Each result is what the reduction of a whole array gives for its elements, except for the order
 /// of additions. That order depends on the shape alone, so the bits are the same for any number of
@@ -322,7 +322,7 @@ impl Pool {
         run(&reduction)
     }
 
-    /// Runs `job`, with a parameter for each result if it takes them.
+    /// Runs `job`. `params` has one parameter for each result, if `job` takes any.
     ///
     /// If there are many columns, they are divided among the workers; otherwise the rows of results
     /// if there are many of those; otherwise the axis.
@@ -505,7 +505,7 @@ fn sorted_axes(axes: &[usize], shape: &Shape) -> Result<Vec<usize>> {
     sorted.sort_unstable();
     let distinct = sorted.is_sorted_by(|a, b| a < b);
     if axes.is_empty() || !distinct || sorted[sorted.len() - 1] >= shape.ndim() {
-        let found = format!("{axes:?} of {shape}");
+        let found = describe(axes, shape);
         let rule = "at least one axis, each once and less than the number of dimensions";
         return Err(Error::invalid("the axes of a reduction", found, rule));
     }
@@ -527,10 +527,18 @@ impl<T: Pod> Reduction<'_, T> {
     /// Refuses axes without elements.
     fn not_empty(&self) -> Result<()> {
         if self.n == 0 {
-            let found = format!("{:?} of {}", self.axes, self.a.shape());
+            let found = describe(&self.axes, self.a.shape());
             let rule = "at least one element long";
             return Err(Error::invalid("the axes of a reduction", found, rule));
         }
         Ok(())
+    }
+}
+
+/// The axes and the shape, for an error.
+fn describe(axes: &[usize], shape: &Shape) -> String {
+    match axes {
+        [axis] => format!("{axis} of {shape}"),
+        _ => format!("{axes:?} of {shape}"),
     }
 }

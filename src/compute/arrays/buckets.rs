@@ -44,7 +44,7 @@ pub(super) enum Found {
     Many(Buckets),
 }
 
-/// Looks at `keys`, and counts those of each bucket.
+/// Examines `keys`, and counts the keys of each bucket.
 pub(super) fn look_at<K: Key>(pool: &Pool, keys: &ArrayView<'_, K>) -> Result<Found> {
     let plan = Plan::new::<K>(keys.len());
     if plan.buckets <= 1 {
@@ -77,7 +77,7 @@ pub(super) fn look_at<K: Key>(pool: &Pool, keys: &ArrayView<'_, K>) -> Result<Fo
     Ok(Found::Many(Buckets { chosen, chunk_len: plan.chunk_len, places, bounds }))
 }
 
-/// Whether all keys are in order; ends early where they are not.
+/// Whether all keys are in order; stops at the first that is not.
 fn are_sorted<K: Key>(pool: &Pool, keys: &ArrayView<'_, K>, plan: &Plan) -> Result<bool> {
     let chunks = pool.par_chunks(keys, plan.chunk_len).zip(Whole(keys)).enumerate();
     let inversion =

@@ -13,8 +13,8 @@ use crate::pool::Pool;
 /// The kernels count a chunk in words of 32 bits.
 const CHUNK_MAX: usize = 1 << 31;
 
-/// Counts of elements. The array is only read, so with the pool's `retries` they survive a
-/// worker's death. Up to 64 partial tables of counts lie in shared memory meanwhile.
+/// Counts of elements. The array is only read, so with the pool's `retries` these calls survive a
+/// worker's death. During a call up to 64 partial tables of counts lie in shared memory.
 impl Pool {
     /// The number of elements in each of `bins` bins of equal width that divide `range`, and the
     /// `bins + 1` edges. As in NumPy's `histogram`, a bin includes its left edge, and the last one

@@ -366,7 +366,7 @@ pub(super) fn merge_tree<P: Copy>(values: &[P], merge: impl Fn(P, P) -> P + Copy
     }
 }
 
-/// Refuses an array without elements.
+/// An error for an array without elements.
 fn not_empty<T: Pod>(what: &'static str, a: &ArrayView<'_, T>) -> Result<()> {
     if a.is_empty() {
         return Err(Error::invalid(what, a.shape(), "at least one element"));

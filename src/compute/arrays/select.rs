@@ -192,7 +192,7 @@ fn chunk_len(len: usize, (chunks_max, least): (usize, usize)) -> usize {
     len.div_ceil(chunks_max).max(least)
 }
 
-/// A copy of `array` as one dimension, in order.
+/// A sorted copy of `array`, of one dimension.
 fn sorted_copy<T: SortKey>(pool: &Pool, array: &ArrayView<'_, T>) -> Result<SharedArray<T>> {
     let mut sorted = SharedArray::for_overwrite([array.len()])?;
     pool.par_chunks_mut(&mut sorted, CHUNK_LEN)

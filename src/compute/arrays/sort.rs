@@ -83,7 +83,7 @@ impl Pool {
 
 /// # Errors
 ///
-/// [`Error::InvalidArgument`] for an array that has not one dimension.
+/// [`Error::InvalidArgument`] for an array whose number of dimensions is not one.
 pub(super) fn one_dimension(what: &'static str, shape: &Shape) -> Result<()> {
     match shape.ndim() {
         1 => Ok(()),

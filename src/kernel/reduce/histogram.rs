@@ -68,7 +68,7 @@ pub(crate) struct EqualBins {
 }
 
 impl EqualBins {
-    /// Bins for elements of type `T`; `None` where NumPy refuses: no bin, `first > last`, a range
+    /// Bins for elements of type `T`; `None` where NumPy raises an error: no bin, `first > last`, a range
     /// that is not finite or not as a difference, or edges that do not ascend in the type of a mean
     /// of `T`. A range of one point is widened by 1/2 on both sides.
     #[expect(clippy::cast_precision_loss, reason = "bins are fewer than 2^32")]

@@ -153,8 +153,8 @@ impl<'p, S> Options<'p, S> {
         self
     }
 
-    /// A pipeline of `items` through `trampoline`, which runs `F`; `ahead` is how many items are
-    /// taken beyond those delivered, if there is a limit.
+    /// A pipeline of `items` through `trampoline`, which runs `F`. `ahead` limits how many more
+    /// items than results are taken.
     pub(super) fn pipeline<F, I: Iterator, R>(
         &self,
         items: I,

@@ -173,7 +173,7 @@ where
         Ok(())
     }
 
-    /// Waits for the next batch; its position and what came of it. Reports meanwhile.
+    /// Waits for the next batch; returns its position and its outcome. Reports the progress meanwhile.
     fn wait(&mut self) -> (usize, Outcome) {
         let count = if self.order == DeliveryOrder::AsGiven { 1 } else { self.batches.len() };
         let ids: Vec<TaskId> = self.batches.iter().take(count).map(|&(id, _)| id).collect();

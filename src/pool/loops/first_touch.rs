@@ -121,7 +121,7 @@ impl Pool {
         let core = &*self.core;
         let partition = Partition::new(len_bytes, PART_BYTES)?;
         let (rules, name) = (core.rules(), "brigade::Pool::zeroed");
-        // The elements stay what they are, so a death tears nothing.
+        // The elements keep their values, so a death tears nothing.
         let parallel_loop = ParallelLoop {
             core,
             partition,

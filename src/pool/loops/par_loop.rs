@@ -319,7 +319,7 @@ impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
         self
     }
 
-    /// The loop with another state, and the state that it had.
+    /// Replaces the state of the loop, and returns the loop and the old state.
     pub(super) fn replace_state<T>(self, new: T) -> (ParLoop<'p, P, T, U>, S) {
         let ParLoop { pool, operands, cut, chunk_len, rules, progress, state, unit } = self;
         (ParLoop { pool, operands, cut, chunk_len, rules, progress, state: new, unit }, state)

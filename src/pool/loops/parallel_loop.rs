@@ -26,11 +26,11 @@ pub(super) struct ParallelLoop<'a> {
     pub(super) may_end_early: bool,
     pub(super) rules: Rules,
     pub(super) progress: Option<ProgressFn>,
-    /// For people: the type name of the function.
+    /// The type name of the function, for error messages.
     pub(super) name: &'static str,
 }
 
-/// What a loop has done.
+/// What a loop has done so far.
 struct Rounds {
     blocks: HostBlocks,
     /// Results of the tasks that committed.
@@ -78,8 +78,8 @@ impl ParallelLoop<'_> {
                 break;
             }
             if left == free && rounds.repeats_left == repeats {
-                // A round without progress, and no repeat to answer for it: every task was
-                // cancelled or died before its first block, and would again.
+                // No progress in this round, and no repeat was used: every task was cancelled or
+                // died before its first block. Another round would end in the same way.
                 return Err(rounds.failure.unwrap_or(Error::Task(TaskError::Cancelled)));
             }
             if matches!(&rounds.failure, Some(error) if error.death().is_none()) {
@@ -143,7 +143,7 @@ impl ParallelLoop<'_> {
         blocks.done().map(|block| self.partition.elements(block).len()).sum()
     }
 
-    /// How many tasks to submit for `blocks` blocks: one where tasks run one after the other.
+    /// The number of tasks for `blocks` blocks: one if tasks run one after the other.
     fn tasks(&self, blocks: usize) -> usize {
         match self.core.config.start {
             Start::ForkServer => self.core.workers().min(blocks),
@@ -153,7 +153,7 @@ impl ParallelLoop<'_> {
 }
 
 impl Rounds {
-    /// Notes how the task `claimer` ended, and what that means for its blocks.
+    /// Records how the task `claimer` ended, and updates its blocks.
     fn note(&mut self, parallel_loop: &ParallelLoop<'_>, claimer: u32, outcome: Outcome) {
         let error = match outcome.map_err(|error| *error) {
             Ok(value) => return self.results.push(value),

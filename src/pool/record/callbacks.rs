@@ -38,7 +38,7 @@ impl Callback {
         Callback { run: Box::new(run), done: None }
     }
 
-    /// Polls a future again.
+    /// Wakes a future, so that it is polled again.
     #[cfg(feature = "async")]
     pub(crate) fn wake(waker: std::task::Waker) -> Callback {
         Callback::uncounted(|| waker.wake())

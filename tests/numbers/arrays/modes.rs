@@ -21,40 +21,46 @@ fn numbers(len: usize) -> SharedArray<f64> {
     .unwrap()
 }
 
-fn results(pool: &Pool) -> Vec<(&'static str, Vec<u8>)> {
-    let (short, long) = (numbers(1000), numbers(140_000));
-    let single = pool.cast::<f64, f32>(&long).unwrap();
+/// What the calls read, made in the standard mode.
+struct Inputs {
+    short: SharedArray<f64>,
+    long: SharedArray<f64>,
+    image: SharedArray<f64>,
+    weights: SharedArray<f64>,
+}
+
+fn results(pool: &Pool, inputs: &Inputs) -> Vec<(&'static str, Vec<u8>)> {
+    let Inputs { short, long, image, weights } = inputs;
+    let single = pool.cast::<f64, f32>(long).unwrap();
     let bits = |x: f64| x.to_le_bytes().to_vec();
-    let (counts, edges) = pool.histogram(&long, 7, -0.1..=0.7).unwrap();
-    let (top, places) = pool.top_k(&short, 900).unwrap();
-    let (mut keys, mut values) = (numbers(1000), SharedArray::from_fn([1000], |[i]| i).unwrap());
+    let (counts, edges) = pool.histogram(long, 7, -0.1..=0.7).unwrap();
+    let (top, places) = pool.top_k(short, 900).unwrap();
+    let mut keys = SharedArray::from_slice(short.as_slice()).unwrap();
+    let mut values = SharedArray::from_fn([1000], |[i]| i).unwrap();
     pool.sort_by_key(&mut keys, &mut values).unwrap();
-    let (distinct, _) = pool.unique(&short).unwrap();
-    let mut image = numbers(900);
-    image.reshape([30, 30]).unwrap();
-    let weights = SharedArray::from_fn([3, 3], |[i, j]| 0.1 * (i + 2 * j) as f64).unwrap();
-    let least = SharedArray::from_slice(&[pool.argmin(&long).unwrap()]).unwrap();
+    let (distinct, _) = pool.unique(short).unwrap();
+    let least = SharedArray::from_slice(&[pool.argmin(long).unwrap()]).unwrap();
     vec![
         ("sum of f32", pool.sum(&single).unwrap().to_le_bytes().to_vec()),
         ("mean of f32", pool.mean(&single).unwrap().to_le_bytes().to_vec()),
-        ("sum", bits(pool.sum(&long).unwrap())),
-        ("mean", bits(pool.mean(&long).unwrap())),
-        ("var", bits(pool.var(&long, 1).unwrap())),
-        ("std", bits(pool.std(&long, 0).unwrap())),
-        ("norm", bits(pool.norm(&long).unwrap())),
-        ("dot", bits(pool.dot(&long, &long).unwrap())),
+        ("sum", bits(pool.sum(long).unwrap())),
+        ("mean", bits(pool.mean(long).unwrap())),
+        ("var", bits(pool.var(long, 1).unwrap())),
+        ("std", bits(pool.std(long, 0).unwrap())),
+        ("norm", bits(pool.norm(long).unwrap())),
+        ("dot", bits(pool.dot(long, long).unwrap())),
         ("argmin", bytes(&least)),
-        ("std_axis", bytes(&pool.std_axis(&image, 0, 1).unwrap())),
-        ("quantiles", bytemuck::cast_slice(&pool.quantiles(&long, &[0.1, 0.37]).unwrap()).to_vec()),
+        ("std_axis", bytes(&pool.std_axis(image, 0, 1).unwrap())),
+        ("quantiles", bytemuck::cast_slice(&pool.quantiles(long, &[0.1, 0.37]).unwrap()).to_vec()),
         ("histogram", [bytes(&counts), bytemuck::cast_slice(&edges).to_vec()].concat()),
-        ("argsort", bytes(&pool.argsort(&short).unwrap())),
+        ("argsort", bytes(&pool.argsort(short).unwrap())),
         ("top_k", [bytes(&top), bytes(&places)].concat()),
         ("sort_by_key", [bytes(&keys), bytes(&values)].concat()),
         ("unique", bytes(&distinct)),
-        ("searchsorted", bytes(&pool.searchsorted(&keys, &short, Side::Left).unwrap())),
-        ("cumsum", bytes(&pool.cumsum(&long).unwrap())),
-        ("gaussian", bytes(&pool.gaussian(&image, 1.3, Boundary::Reflect).unwrap())),
-        ("correlate", bytes(&pool.correlate(&image, &weights, Boundary::Wrap).unwrap())),
+        ("searchsorted", bytes(&pool.searchsorted(&keys, short, Side::Left).unwrap())),
+        ("cumsum", bytes(&pool.cumsum(long).unwrap())),
+        ("gaussian", bytes(&pool.gaussian(image, 1.3, Boundary::Reflect).unwrap())),
+        ("correlate", bytes(&pool.correlate(image, weights, Boundary::Wrap).unwrap())),
     ]
 }
 
@@ -62,9 +68,13 @@ fn results(pool: &Pool) -> Vec<(&'static str, Vec<u8>)> {
 fn the_mode_of_the_host_changes_no_result() {
     alone(|| {
         let pool = pool(2);
-        let right = results(&pool);
+        let mut image = numbers(900);
+        image.reshape([30, 30]).unwrap();
+        let weights = SharedArray::from_fn([3, 3], |[i, j]| 0.1 * (i + 2 * j) as f64).unwrap();
+        let inputs = Inputs { short: numbers(1000), long: numbers(140_000), image, weights };
+        let right = results(&pool, &inputs);
         for mode in MODES {
-            let found = under(mode, || results(&pool));
+            let found = under(mode, || results(&pool, &inputs));
             for ((name, found), (_, right)) in found.iter().zip(&right) {
                 assert!(found == right, "{name} under {mode:#x}");
             }
