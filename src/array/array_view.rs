@@ -1,4 +1,4 @@
-//! A view of an array, or of some of its rows, to be read.
+//! A view of an array or of some rows, to be read.
 
 use std::ops::Range;
 
@@ -144,7 +144,7 @@ impl<T: Element> AsArrayView<T> for MappedArray<T> {
 
 impl<T: Element> AsArrayView<T> for LentNamed<&NamedArray<T>> {
     fn as_array_view(&self) -> ArrayView<'_, T> {
-        ArrayView::new(self.0.lent(), self.0.source())
+        ArrayView::new(&self.0.elements, self.0.source())
     }
 }
 

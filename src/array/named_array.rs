@@ -46,7 +46,7 @@ use crate::shape::Shape;
 pub struct NamedArray<T> {
     region: NamedRegion,
     /// A reference to it exists only within the unsafe methods that return slices.
-    elements: ArrayRef<T>,
+    pub(super) elements: ArrayRef<T>,
 }
 
 /// A named array as an operand of a parallel loop: `LentNamed<&NamedArray<T>>` from
@@ -422,11 +422,6 @@ impl<T: Element> NamedArray<T> {
     #[must_use]
     pub unsafe fn lend_mut(&mut self) -> LentNamed<&mut NamedArray<T>> {
         LentNamed(self)
-    }
-
-    /// The elements, for an array that is lent: nobody writes to them.
-    pub(super) fn lent(&self) -> &ArrayRef<T> {
-        &self.elements
     }
 
     /// The source from which a worker finds the elements.

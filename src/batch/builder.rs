@@ -13,7 +13,7 @@ use crate::batch::admission::{Admission, MemoryRule};
 use crate::batch::interrupt::Interrupt;
 use crate::batch::journal::{Contents, Journal};
 use crate::batch::key::Key;
-use crate::batch::progress::{self, OnProgress, Progress};
+use crate::batch::progress::{self, BatchProgress, OnProgress};
 use crate::batch::run::{Parts, Run};
 use crate::batch::summary::Summary;
 use crate::batch::task::{self, Argument, Shared};
@@ -205,7 +205,7 @@ impl<'b, S> Batch<'b, S> {
 
     /// Calls `function` about ten times a second, in the thread that runs the batch, and once at
     /// the end. Default: no callback.
-    pub fn on_progress(mut self, function: impl FnMut(&Progress) + 'b) -> Self {
+    pub fn on_progress(mut self, function: impl FnMut(&BatchProgress) + 'b) -> Self {
         self.settings.on_progress = Some(Box::new(function));
         self
     }

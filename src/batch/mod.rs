@@ -73,6 +73,6 @@ pub use builder::Batch;
 pub use interrupt::Interrupt;
 pub use key::Key;
 pub use output::OutputFile;
-pub use progress::Progress;
+pub use progress::BatchProgress;
 pub use report::{KeyOutcome, KeyReport};
 pub use summary::Summary;

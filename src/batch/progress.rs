@@ -27,7 +27,7 @@ const LINES_APART: Duration = Duration::from_secs(10);
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[non_exhaustive]
-pub struct Progress {
+pub struct BatchProgress {
     /// How many keys there are, if the iterator of the keys says so.
     pub total: Option<usize>,
     /// Keys that this run has done.
@@ -46,7 +46,7 @@ pub struct Progress {
     pub is_over: bool,
 }
 
-impl Progress {
+impl BatchProgress {
     /// Keys that this run has done, or that failed, a second.
     #[must_use]
     pub fn rate(&self) -> f64 {
@@ -65,7 +65,7 @@ impl Progress {
     }
 }
 
-impl fmt::Display for Progress {
+impl fmt::Display for BatchProgress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.done + self.skipped)?;
         if let Some(total) = self.total {
@@ -80,13 +80,13 @@ impl fmt::Display for Progress {
 }
 
 /// What a batch calls with its progress.
-pub(super) type OnProgress<'b> = Box<dyn FnMut(&Progress) + 'b>;
+pub(super) type OnProgress<'b> = Box<dyn FnMut(&BatchProgress) + 'b>;
 
 /// Prints progress to `out`: on a terminal one line that is written over, elsewhere a line every
 /// ten seconds; in both cases one at the end.
-pub(super) fn printer(mut out: impl Write, is_terminal: bool) -> impl FnMut(&Progress) {
+pub(super) fn printer(mut out: impl Write, is_terminal: bool) -> impl FnMut(&BatchProgress) {
     let mut printed_at = Duration::ZERO;
-    move |progress: &Progress| {
+    move |progress: &BatchProgress| {
         let is_due = progress.is_over || progress.elapsed >= printed_at + LINES_APART;
         // The batch does not depend on its printer.
         let _ = match is_terminal {
@@ -106,9 +106,10 @@ pub(super) fn printer(mut out: impl Write, is_terminal: bool) -> impl FnMut(&Pro
 mod tests {
     use super::*;
 
-    fn after(seconds: u64, done: usize, is_over: bool) -> Progress {
+    fn after(seconds: u64, done: usize, is_over: bool) -> BatchProgress {
         let (total, elapsed) = (Some(100), Duration::from_secs(seconds));
-        Progress { total, done, failed: 1, failed_now: 1, elapsed, is_over, ..Progress::default() }
+        let progress = BatchProgress::default();
+        BatchProgress { total, done, failed: 1, failed_now: 1, elapsed, is_over, ..progress }
     }
 
     fn printed(is_terminal: bool) -> String {
@@ -141,6 +142,6 @@ mod tests {
     fn the_time_left_is_known_once_there_is_a_rate() {
         assert_eq!(after(0, 0, false).time_left(), None);
         assert_eq!(after(10, 48, false).time_left(), Some(Duration::from_secs_f64(51.0 / 4.9)));
-        assert_eq!(Progress { total: None, ..after(1, 5, false) }.time_left(), None);
+        assert_eq!(BatchProgress { total: None, ..after(1, 5, false) }.time_left(), None);
     }
 }

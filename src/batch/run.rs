@@ -8,7 +8,7 @@ use crate::batch::interrupt::Interrupt;
 use crate::batch::journal::Journal;
 use crate::batch::key::Key;
 use crate::batch::ledger::{Attempt, Decision, Ledger};
-use crate::batch::progress::{OnProgress, Progress};
+use crate::batch::progress::{BatchProgress, OnProgress};
 use crate::batch::report::{KeyOutcome, KeyReport, shortened};
 use crate::batch::summary::Summary;
 use crate::batch::task::Returned;
@@ -62,7 +62,7 @@ pub(super) struct Run<'b, I, S> {
     start: Instant,
     /// When progress was last reported.
     reported_at: Option<Instant>,
-    progress: Progress,
+    progress: BatchProgress,
     summary: Summary,
 }
 
@@ -84,7 +84,10 @@ where
             is_stopping: false,
             start: Instant::now(),
             reported_at: None,
-            progress: Progress { total: most.filter(|&most| most == least), ..Progress::default() },
+            progress: BatchProgress {
+                total: most.filter(|&most| most == least),
+                ..BatchProgress::default()
+            },
             summary: Summary::default(),
         }
     }

@@ -11,6 +11,8 @@ mod multiply_all;
 mod progress;
 mod team_call;
 
-pub use arrays::{Axes, FilterFloat, FilterInteger, RandomFloat, Neighbours, RowIndex, Side, SortKey};
+pub use arrays::{
+    Axes, FilterFloat, FilterInteger, Neighbours, RandomFloat, RowIndex, Side, SortKey,
+};
 pub use bigint::SharedBigUint;
 pub use matmul::{Matrix, MatrixBase, MatrixMut, Product, Scalar};

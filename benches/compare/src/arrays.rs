@@ -1,4 +1,6 @@
-//! What the calls on arrays are given, the same for all contenders; `rivals.py` repeats it.
+//! Sizes of the calls on arrays.
+//!
+//! The same for all contenders; `array_rivals.py` repeats them.
 
 /// Row length of the two-dimensional arrays.
 pub const AXIS_LEN: usize = 4096;

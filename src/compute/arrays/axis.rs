@@ -2,22 +2,22 @@
 
 use std::ops::Range;
 
-use bytemuck::Pod;
-
 use super::along::{
     AllAlong, Along, AnyAlong, ArgmaxAlong, ArgminAlong, DeviationAlong, ExactMeanAlong, MaxAlong,
     MeanAlong, MinAlong, SumAlong, VarianceAlong,
 };
+use super::axes::{Axes, Reduction, sorted_axes};
 use super::chunks::CHUNK;
 use super::reduce::merge_tree;
 use super::sort::without_torn;
 use crate::array::{ArrayView, AsArrayView, SharedArray};
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::kernel::FloatMode;
 use crate::kernel::number::Number;
 use crate::kernel::reduce::axis::Axis;
 use crate::pool::{Pool, Whole};
-use crate::shape::Shape;
 
 /// Columns of a tile, in a loop over the columns of a wide array.
 const COLUMNS: usize = 4096;
@@ -461,84 +461,5 @@ fn finished<T: Number, J: Along<T>>(
     job.fold(data, axis, columns, params, &mut partials);
     for (out, partial) in out.iter_mut().zip(partials) {
         *out = J::finish(partial, axis.n, ddof);
-    }
-}
-
-/// The axes of a reduction, counted from 0: one, or several in any order.
-///
-/// This crate implements it for `usize`, `[usize; N]` and `&[usize]`. Other crates cannot.
-pub trait Axes: private::Sealed {
-    #[doc(hidden)]
-    fn as_slice(&self) -> &[usize];
-}
-
-#[expect(unnameable_types, reason = "what cannot be named cannot be implemented elsewhere")]
-mod private {
-    pub trait Sealed {}
-}
-
-impl private::Sealed for usize {}
-impl<const N: usize> private::Sealed for [usize; N] {}
-impl private::Sealed for &[usize] {}
-
-impl Axes for usize {
-    fn as_slice(&self) -> &[usize] {
-        std::slice::from_ref(self)
-    }
-}
-
-impl<const N: usize> Axes for [usize; N] {
-    fn as_slice(&self) -> &[usize] {
-        self
-    }
-}
-
-impl Axes for &[usize] {
-    fn as_slice(&self) -> &[usize] {
-        self
-    }
-}
-
-/// The axes in ascending order.
-fn sorted_axes(axes: &[usize], shape: &Shape) -> Result<Vec<usize>> {
-    let mut sorted = axes.to_vec();
-    sorted.sort_unstable();
-    let distinct = sorted.is_sorted_by(|a, b| a < b);
-    if axes.is_empty() || !distinct || sorted[sorted.len() - 1] >= shape.ndim() {
-        let found = describe(axes, shape);
-        let rule = "at least one axis, each once and less than the number of dimensions";
-        return Err(Error::invalid("the axes of a reduction", found, rule));
-    }
-    Ok(sorted)
-}
-
-/// An array that is reduced, seen as `[outer, n, inner]`.
-struct Reduction<'a, T> {
-    a: ArrayView<'a, T>,
-    outer: usize,
-    n: usize,
-    inner: usize,
-    /// The shape of the result.
-    shape: Vec<usize>,
-    axes: Vec<usize>,
-}
-
-impl<T: Pod> Reduction<'_, T> {
-    /// Refuses axes without elements.
-    fn not_empty(&self) -> Result<()> {
-        if self.n == 0 {
-            let found = describe(&self.axes, self.a.shape());
-            let rule = "at least one element long";
-            return Err(Error::invalid("the axes of a reduction", found, rule));
-        }
-        Ok(())
-    }
-}
-
-/// The axes and the shape, for an error.
-fn describe(axes: &[usize], shape: &Shape) -> String {
-    match axes {
-        [axis] => format!("{axis} of {shape}"),
-        _ => format!("{axes:?} of {shape}"),
     }
 }

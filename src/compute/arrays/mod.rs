@@ -1,6 +1,7 @@
 //! Computations on whole arrays and along their axes.
 
 mod along;
+mod axes;
 mod axis;
 mod buckets;
 mod chunks;
@@ -18,7 +19,7 @@ mod stencil;
 mod transpose;
 
 pub use crate::kernel::sort::search::Side;
-pub use axis::Axes;
+pub use axes::Axes;
 pub use filter::{FilterFloat, FilterInteger};
 pub use gather::RowIndex;
 pub use random::RandomFloat;

@@ -68,8 +68,8 @@ pub(crate) struct EqualBins {
 }
 
 impl EqualBins {
-    /// Bins for elements of type `T`; `None` where NumPy raises an error: no bin, `first > last`, a range
-    /// that is not finite or not as a difference, or edges that do not ascend in the type of a mean
+    /// Bins for elements of type `T`; `None` where NumPy raises an error: no bin, `first > last`, a
+    /// range or a difference that is not finite, or edges that do not ascend in the type of a mean
     /// of `T`. A range of one point is widened by 1/2 on both sides.
     #[expect(clippy::cast_precision_loss, reason = "bins are fewer than 2^32")]
     pub(crate) fn new<T: Number>(first: f64, last: f64, bins: usize) -> Option<EqualBins> {

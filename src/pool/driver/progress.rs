@@ -1,4 +1,4 @@
-//! How far a loop or a map is, for the user's callback.
+//! Progress of loops and maps, for a callback.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

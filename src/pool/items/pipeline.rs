@@ -173,7 +173,7 @@ where
         Ok(())
     }
 
-    /// Waits for the next batch; returns its position and its outcome. Reports the progress meanwhile.
+    /// Waits for the next batch and reports the progress; returns its position and its outcome.
     fn wait(&mut self) -> (usize, Outcome) {
         let count = if self.order == DeliveryOrder::AsGiven { 1 } else { self.batches.len() };
         let ids: Vec<TaskId> = self.batches.iter().take(count).map(|&(id, _)| id).collect();

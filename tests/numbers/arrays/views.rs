@@ -1,4 +1,4 @@
-//! Calls on views: other kinds of arrays, rows of an array, several axes.
+//! Calls on other kinds of arrays, rows, several axes.
 #![allow(unsafe_code)]
 
 use super::pool;
