@@ -78,7 +78,8 @@ fn heat(arguments: Arguments) -> Result<(), Stop> {
         }
         let first = *first.get_or_insert(change);
         let done = (first / change).ln() / (first / tolerance).ln();
-        bar.set_position((BAR_STEPS as f64 * done) as u64);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+        bar.set_position((BAR_STEPS as f64 * done.clamp(0.0, 1.0)) as u64);
         bar.set_message(format!("{steps} steps, change {change:.1e}"));
     }
     let seconds = since.elapsed().as_secs_f64();
@@ -115,10 +116,10 @@ fn step(pool: &Pool, now: &SharedArray<f64>, next: &mut SharedArray<f64>) -> bri
 /// A picture of the temperatures: blue is -1, white is 0, red is 1.
 fn write_png(path: &str, field: &SharedArray<f64>) -> Result<(), png::EncodingError> {
     let &[height, width] = field.shape().dims() else { unreachable!("a plate has two dimensions") };
-    let colour = |&x: &f64| {
-        let [red, blue] = [x, -x].map(|part| 255.0 * (1.0 - part.clamp(0.0, 1.0)));
-        [blue as u8, red.min(blue) as u8, red as u8]
-    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+    let shade = |part: f64| (255.0 * (1.0 - part.clamp(0.0, 1.0))) as u8;
+    // Warm takes blue and green away, cold red and green.
+    let colour = |&x: &f64| [shade(-x), shade(x.abs()), shade(x)];
     let pixels: Vec<u8> = field.as_slice().iter().flat_map(colour).collect();
     let file = std::fs::File::create(path)?;
     let side = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);

@@ -96,8 +96,8 @@ fn check(pool: &Pool, unsorted: &SharedArray<f64>, sorted: &SharedArray<f64>) ->
     let taken = pool.take(unsorted, &order)?;
     let mut same = taken.as_slice().iter().zip(sorted.as_slice());
     assert!(same.all(|(a, b)| a == b || (a.is_nan() && b.is_nan())), "other elements");
-    let mut seen = vec![false; order.len()];
-    order.as_slice().iter().for_each(|&index| seen[index as usize] = true);
-    assert!(seen.iter().all(|&seen| seen), "an element is there twice");
+    let mut indices = order;
+    pool.sort(&mut indices)?;
+    assert!(indices.as_slice().iter().copied().eq(0..indices.len() as u64), "an index twice");
     Ok(())
 }

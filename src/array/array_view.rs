@@ -1,4 +1,4 @@
-//! A view of an array or of some rows, to be read.
+//! A view of an array, or of rows, for reading.
 
 use std::ops::Range;
 

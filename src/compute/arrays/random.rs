@@ -115,8 +115,7 @@ impl Pool {
         mean: f64,
         deviation: f64,
     ) -> Result<()> {
-        // Not a NaN either.
-        if !(deviation >= 0.0) {
+        if deviation.is_nan() || deviation < 0.0 {
             return Err(Error::invalid("a standard deviation", deviation, "at least 0"));
         }
         let chunks = self.par_chunks_mut(a, CHUNK).enumerate().with((seed, [mean, deviation]));

@@ -3,6 +3,8 @@
 use bytemuck::Pod;
 
 use super::chunks::CHUNK;
+#[cfg(doc)]
+use crate::array::SharedArray;
 use crate::array::{ArrayView, AsArrayView};
 use crate::error::{Error, Result};
 use crate::kernel::FloatMode;
