@@ -137,7 +137,7 @@ fn a_handle_is_refused_where_it_cannot_cross() {
         assert!(error.to_string().contains("the argument or the result of a task"), "{error}");
         let made_inside = |()| SharedArray::from_slice(&[1u8]).unwrap().freeze();
         let error = pool.submit(made_inside, ()).unwrap().join().unwrap_err();
-        assert!(error.to_string().contains("inside a task"), "{error}");
+        assert!(error.to_string().contains("that a task made in shared memory"), "{error}");
     });
 }
 

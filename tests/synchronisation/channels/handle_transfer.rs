@@ -150,7 +150,7 @@ fn a_queue_that_was_made_in_a_task_is_no_result() {
         let pool = with(1).build().unwrap();
         let task = pool.submit(|()| Queue::<u32>::new(1).unwrap(), ()).unwrap();
         let error = task.join().unwrap_err().to_string();
-        assert!(error.contains("made") && error.contains("inside a task"), "{error}");
+        assert!(error.contains("that a task made in shared memory"), "{error}");
     });
 }
 
