@@ -40,9 +40,8 @@ mod tests {
     fn what_was_used_and_freed_counts() {
         const BYTES: usize = 64 << 20;
         let Some(peak) = PeakMemory::begin() else { return };
-        let used = vec![1u8; BYTES];
-        assert_eq!(used[BYTES / 2], 1);
-        drop(used);
+        // Optimised code would not write bytes that nobody reads.
+        drop(std::hint::black_box(vec![1u8; BYTES]));
         let grown = peak.grown_bytes().unwrap();
         // Other tests of this process may have freed some meanwhile.
         assert!(grown >= BYTES as u64 / 2, "{grown}");
