@@ -14,6 +14,7 @@ const USAGE: &str = "\
 monte_carlo: pi, from the share of random points that lie in a circle
 
   --samples N         points [10000000]
+  --size N            the same as --samples
   --seed N            of the random numbers [1]
   --workers N         worker processes [one for each processor]
   --start KIND        forkserver or inprocess [forkserver]
@@ -42,7 +43,8 @@ struct Line<'a> {
 }
 
 fn monte_carlo(arguments: &Arguments) -> Result<(), Stop> {
-    let samples = arguments.number("samples", 1)?.unwrap_or(10_000_000usize);
+    let samples = arguments.number("samples", 1)?.or(arguments.number("size", 1)?);
+    let samples = samples.unwrap_or(10_000_000usize);
     let seed = arguments.number("seed", 0)?.unwrap_or(1u64);
     let repeat = arguments.number("repeat", 1)?.unwrap_or(3);
     let (pool, _) = arguments.pool()?;

@@ -15,6 +15,7 @@ statistics: means and standard deviations of the columns of a table of f64
 
   --in FILE           a .npy file of two dimensions, of f64
   --rows N            without a file: so many rows of normal numbers [1000000]
+  --size N            the same as --rows
   --columns N         and so many columns [20]
   --workers N         worker processes [one for each processor]
   --start KIND        forkserver or inprocess [forkserver]
@@ -39,7 +40,8 @@ struct Line<'a> {
 
 fn statistics(arguments: &Arguments) -> Result<(), Stop> {
     let repeat = arguments.number("repeat", 1)?.unwrap_or(3);
-    let rows = arguments.number("rows", 1)?.unwrap_or(1_000_000usize);
+    let rows = arguments.number("rows", 1)?.or(arguments.number("size", 1)?);
+    let rows = rows.unwrap_or(1_000_000usize);
     let columns = arguments.number("columns", 1)?.unwrap_or(20usize);
     let (pool, _) = arguments.pool()?;
     let table = match arguments.text("in") {
