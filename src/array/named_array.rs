@@ -45,7 +45,8 @@ use crate::shape::Shape;
 /// ```
 pub struct NamedArray<T> {
     region: NamedRegion,
-    /// A reference to it exists only within the unsafe methods that return slices.
+    /// A reference to it exists only in the unsafe methods that return slices, and in a view of a
+    /// lent array, which the contract of `lend` covers.
     pub(super) elements: ArrayRef<T>,
 }
 

@@ -105,10 +105,7 @@ impl Pool {
         axes: impl Axes,
         ddof: usize,
     ) -> Result<SharedArray<T::Mean>> {
-        self.over_axes(a, &axes, |call| {
-            let means = self.along(ExactMeanAlong, call, None, 0)?;
-            self.along(VarianceAlong, call, Some(&means), ddof)
-        })
+        self.along_deviations(VarianceAlong, a, &axes, ddof)
     }
 
     /// The standard deviation along an axis; see [`std`](Pool::std).
@@ -132,10 +129,7 @@ impl Pool {
         axes: impl Axes,
         ddof: usize,
     ) -> Result<SharedArray<T::Mean>> {
-        self.over_axes(a, &axes, |call| {
-            let means = self.along(ExactMeanAlong, call, None, 0)?;
-            self.along(DeviationAlong, call, Some(&means), ddof)
-        })
+        self.along_deviations(DeviationAlong, a, &axes, ddof)
     }
 
     /// The least element along an axis; see [`min`](Pool::min).
@@ -160,10 +154,7 @@ impl Pool {
         a: &impl AsArrayView<T>,
         axes: impl Axes,
     ) -> Result<SharedArray<T>> {
-        self.over_axes(a, &axes, |call| {
-            call.not_empty()?;
-            self.along(MinAlong, call, None, 0)
-        })
+        self.along_elements(MinAlong, a, &axes)
     }
 
     /// The greatest element along an axis; see [`max`](Pool::max).
@@ -186,10 +177,7 @@ impl Pool {
         a: &impl AsArrayView<T>,
         axes: impl Axes,
     ) -> Result<SharedArray<T>> {
-        self.over_axes(a, &axes, |call| {
-            call.not_empty()?;
-            self.along(MaxAlong, call, None, 0)
-        })
+        self.along_elements(MaxAlong, a, &axes)
     }
 
     /// The index along the axis of the least element; see [`argmin`](Pool::argmin).
@@ -214,10 +202,7 @@ impl Pool {
         a: &impl AsArrayView<T>,
         axis: usize,
     ) -> Result<SharedArray<u64>> {
-        self.over_axes(a, &axis, |call| {
-            call.not_empty()?;
-            self.along(ArgminAlong, call, None, 0)
-        })
+        self.along_elements(ArgminAlong, a, &axis)
     }
 
     /// The index along the axis of the greatest element; see [`argmax`](Pool::argmax).
@@ -240,10 +225,7 @@ impl Pool {
         a: &impl AsArrayView<T>,
         axis: usize,
     ) -> Result<SharedArray<u64>> {
-        self.over_axes(a, &axis, |call| {
-            call.not_empty()?;
-            self.along(ArgmaxAlong, call, None, 0)
-        })
+        self.along_elements(ArgmaxAlong, a, &axis)
     }
 
     /// Whether any element along the axis is not zero: 1 or 0. See [`any`](Pool::any).
@@ -291,6 +273,33 @@ impl Pool {
         axes: impl Axes,
     ) -> Result<SharedArray<u8>> {
         self.over_axes(a, &axes, |call| self.along(AllAlong, call, None, 0))
+    }
+
+    /// Runs `job` along axes that must have elements.
+    fn along_elements<T: Number, J: Along<T>>(
+        &self,
+        job: J,
+        a: &impl AsArrayView<T>,
+        axes: &impl Axes,
+    ) -> Result<SharedArray<J::Output>> {
+        self.over_axes(a, axes, |reduction| {
+            reduction.not_empty()?;
+            self.along(job, reduction, None, 0)
+        })
+    }
+
+    /// Runs `job` on the deviations from the means.
+    fn along_deviations<T: Number, J: Along<T>>(
+        &self,
+        job: J,
+        a: &impl AsArrayView<T>,
+        axes: &impl Axes,
+        ddof: usize,
+    ) -> Result<SharedArray<J::Output>> {
+        self.over_axes(a, axes, |reduction| {
+            let means = self.along(ExactMeanAlong, reduction, None, 0)?;
+            self.along(job, reduction, Some(&means), ddof)
+        })
     }
 
     /// Passes `a` to `run` as an array of three axes, of which the second is reduced. Where the
