@@ -9,7 +9,7 @@ use std::ops::Deref;
 use std::path::Path;
 
 use crate::array::array_ref::{ArrayRef, checked_size};
-use crate::array::element::{Element, check_header};
+use crate::array::element::{Element, check_header, dtype_of};
 use crate::array::shared_array::SharedArray;
 #[cfg(doc)]
 use crate::error::Error;
@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::object::source::Source;
 use crate::region::mapping::Mapping;
 use crate::region::npy::NpyHeader;
+use crate::shape::Shape;
 use crate::sys::mmap::Access;
 
 /// A `.npy` file, mapped for reading; from [`SharedArray::map_npy`].
@@ -28,7 +29,7 @@ pub struct MappedArray<T> {
 }
 
 /// A `.npy` file, mapped for reading and writing: changes go to the file; from
-/// [`SharedArray::map_npy_mut`].
+/// [`SharedArray::map_npy_mut`] or [`SharedArray::create_npy`].
 pub struct MappedArrayMut<T>(MappedArray<T>);
 
 impl<T: Element> SharedArray<T> {
@@ -60,7 +61,8 @@ impl<T: Element> SharedArray<T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub unsafe fn map_npy(path: impl AsRef<Path>) -> Result<MappedArray<T>> {
-        MappedArray::open(path.as_ref(), Access::ReadOnly)
+        let path = path.as_ref();
+        MappedArray::new(path, Mapping::file(path, Access::ReadOnly)?)
     }
 
     /// Maps a `.npy` file for reading and writing in place.
@@ -89,21 +91,77 @@ impl<T: Element> SharedArray<T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub unsafe fn map_npy_mut(path: impl AsRef<Path>) -> Result<MappedArrayMut<T>> {
-        MappedArray::open(path.as_ref(), Access::ReadWrite).map(MappedArrayMut)
+        let (path, access) = (path.as_ref(), Access::ReadWrite);
+        Ok(MappedArrayMut(MappedArray::new(path, Mapping::file(path, access)?)?))
+    }
+
+    /// Makes a `.npy` file of zeros and maps it for reading and writing: an output that need not
+    /// fit into memory.
+    ///
+    /// The space for all elements is reserved, so that a full disk is an error of this call and
+    /// not a signal at a later access. Changed pages are written to the file when memory is short,
+    /// and at the latest some time after the array is dropped; [`MappedArrayMut::sync`] waits for
+    /// that. The file gets its name at once: a program that ends early leaves a valid file in
+    /// which some elements are still zero. To write an array that fits into memory completely or
+    /// not at all, use [`to_npy`](ArrayRef::to_npy).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NameTaken`] if there is a file, or a link, at `path`: remove it, or open it with
+    /// [`map_npy_mut`](SharedArray::map_npy_mut). [`Error::NoSpace`] if the disk, or the limit on
+    /// file sizes, has no room. [`Error::NotFound`] if there is no such folder.
+    /// [`Error::InvalidArgument`] if the shape overflows; [`Error::Os`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`map_npy_mut`](SharedArray::map_npy_mut):
+    ///
+    /// - While the array lives, the file is accessed only through it.
+    /// - While the array lives, nobody truncates the file: accesses would end in SIGBUS.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Error, Pool, SharedArray};
+    /// let path = std::env::temp_dir().join(format!("doc-create-{}.npy", std::process::id()));
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// // SAFETY: nobody else knows the file.
+    /// let mut squares = unsafe { SharedArray::<u64>::create_npy(&path, [1000])? };
+    /// pool.par_chunks_mut(&mut squares, 100).enumerate().for_each(|(chunk, squares)| {
+    ///     for (i, square) in squares.iter_mut().enumerate() {
+    ///         *square = ((100 * chunk + i) as u64).pow(2);
+    ///     }
+    /// })?;
+    /// squares.sync()?;
+    /// drop(squares);
+    /// assert_eq!(SharedArray::<u64>::from_npy(&path)?[[30]], 900);
+    /// // SAFETY: the file is not mapped here.
+    /// let again = unsafe { SharedArray::<u64>::create_npy(&path, [1000]) };
+    /// assert!(matches!(again, Err(Error::NameTaken { .. })));
+    /// # std::fs::remove_file(path).unwrap();
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub unsafe fn create_npy(
+        path: impl AsRef<Path>,
+        shape: impl Into<Shape>,
+    ) -> Result<MappedArrayMut<T>> {
+        let (path, shape) = (path.as_ref(), shape.into());
+        let (_, data_bytes) = checked_size::<T>(&shape)?;
+        let file = Mapping::new_file(path, dtype_of::<T>(), &shape, data_bytes)?;
+        Ok(MappedArrayMut(MappedArray::new(path, file)?))
     }
 }
 
 impl<T: Element> MappedArray<T> {
-    fn open(path: &Path, access: Access) -> Result<MappedArray<T>> {
-        let (mapping, header) = Mapping::file(path, access)?;
+    fn new(path: &Path, (mapping, header): (Mapping, NpyHeader)) -> Result<MappedArray<T>> {
         check_header::<T>(&header, &path.display().to_string())?;
         checked_size::<T>(&header.shape)?;
         let NpyHeader { shape, data_offset, .. } = header;
         let start = mapping.base().wrapping_add(data_offset);
-        // SAFETY: the mapping has the elements of `shape` there (`Mapping::file`), aligned
+        // SAFETY: the mapping has the elements of `shape` there (`Mapping::of_file`), aligned
         // (`check_header`), and lives as long as the array, in forked children too. That they are
-        // not written is the contract of `map_npy`; for `map_npy_mut` it follows from its contract
-        // and the borrow of the handle.
+        // not written is the contract of `map_npy`; for `map_npy_mut` and `create_npy` it follows
+        // from their contract and the borrow of the handle.
         let elements = unsafe { ArrayRef::new(start, shape, None) };
         Ok(MappedArray { mapping, elements })
     }
@@ -118,9 +176,32 @@ impl<T: Element> MappedArrayMut<T> {
     /// The elements in row-major order, mutable in the file.
     #[must_use]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
-        // SAFETY: the mapping is writable (`map_npy_mut`), and by contract this handle, borrowed
+        // SAFETY: the mapping is writable (`map_npy_mut`, `create_npy`), and by contract this handle, borrowed
         // exclusively, is the only access to the file.
         unsafe { self.0.elements.as_mut_slice() }
+    }
+
+    /// Waits until all changes of the elements are on the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`], for example if the disk fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::SharedArray;
+    /// let path = std::env::temp_dir().join(format!("doc-sync-{}.npy", std::process::id()));
+    /// // SAFETY: nobody else knows the file.
+    /// let mut array = unsafe { SharedArray::<u8>::create_npy(&path, [3])? };
+    /// array.as_mut_slice()[2] = 7;
+    /// array.sync()?;
+    /// assert_eq!(SharedArray::<u8>::from_npy(&path)?.as_slice(), [0, 0, 7]);
+    /// # std::fs::remove_file(path).unwrap();
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn sync(&self) -> Result<()> {
+        self.0.mapping.sync()
     }
 
     /// The source from which a worker finds the elements.

@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::region::dtype::Dtype;
 use crate::region::name::Name;
 use crate::region::npy::{self, NpyHeader};
+use crate::shape::Shape;
 use crate::sys::file::{self, FileId, FileMapping};
 use crate::sys::mmap::Access;
 use crate::sys::shm::{self, NamedMapping};
+use crate::sys::write_file;
 
 /// The place of a mapped file, for mapping it again in another process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -47,8 +50,29 @@ impl Mapping {
     ///
     /// [`Error::NotFound`], [`Error::Layout`], [`Error::Os`].
     pub(crate) fn file(path: &Path, access: Access) -> Result<(Mapping, NpyHeader)> {
+        Mapping::of_file(path, file::open(path, access)?, access)
+    }
+
+    /// Makes a `.npy` file of zeros, whose space is reserved, and maps it for reading and writing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NameTaken`], [`Error::NoSpace`], [`Error::NotFound`], [`Error::Os`];
+    /// [`Error::InvalidArgument`] for too many dimensions.
+    pub(crate) fn new_file(
+        path: &Path,
+        dtype: Dtype,
+        shape: &Shape,
+        data_bytes: usize,
+    ) -> Result<(Mapping, NpyHeader)> {
+        let header = npy::encode(dtype, shape)?;
+        let file = file::create_reserved(path, npy::file_bytes(data_bytes), &header)?;
+        Mapping::of_file(path, file, Access::ReadWrite)
+    }
+
+    /// Maps the `.npy` file that `file` has open.
+    fn of_file(path: &Path, file: File, access: Access) -> Result<(Mapping, NpyHeader)> {
         let shown = path.display().to_string();
-        let file = file::open(path, access)?;
         let absolute =
             std::path::absolute(path).map_err(|e| Error::os("getcwd", shown.clone(), e))?;
         let (id, file_bytes) = file::identity(&file, &shown)?;
@@ -171,6 +195,12 @@ impl Mapping {
     pub(crate) fn reaches(&self, end_bytes: u64) -> bool {
         end_bytes <= self.len_bytes() as u64
             && self.file.metadata().is_ok_and(|found| end_bytes <= found.len())
+    }
+
+    /// Writes changed pages of the file to the disk, and waits for that.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let fail = |e| Error::os("fsync", format!("{:?}", self.address), e);
+        write_file::sync(&self.file).map_err(fail)
     }
 
     pub(crate) fn address(&self) -> &FileLocation {

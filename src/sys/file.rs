@@ -1,15 +1,16 @@
-//! Files: identity, shared mappings, links without a name.
+//! Files: creation, identity, space, shared mappings, links.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use memmap2::{MmapOptions, MmapRaw};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Limit, Result};
 use crate::sys::mmap::Access;
+use crate::sys::{limits, memfd};
 
 /// The identity of a file, independent of its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,6 +62,58 @@ fn open_with(path: &Path, access: Access, flags: i32) -> Result<File> {
             io::ErrorKind::NotFound => Error::NotFound { name: shown(), place: "the file system" },
             _ => Error::os("open", shown(), e),
         })
+}
+
+/// Makes a regular file of `size_bytes` that begins with `header` and is zero after that, open for
+/// reading and writing. Its space is reserved: no later write to it fails for want of space.
+///
+/// The header is written last, so that a file whose maker died is not taken for a whole one. A
+/// file system that cannot reserve space is written full of zeros.
+///
+/// # Errors
+///
+/// [`Error::NameTaken`] if anything has the path, a dangling link too; [`Error::NoSpace`];
+/// [`Error::NotFound`] if there is no such folder; [`Error::Os`]. After an error there is no file.
+pub(crate) fn create_reserved(path: &Path, size_bytes: u64, header: &[u8]) -> Result<File> {
+    let shown = path.display().to_string();
+    let file = File::options().read(true).write(true).create_new(true).open(path);
+    let file = file.map_err(|e| match e.kind() {
+        io::ErrorKind::AlreadyExists => Error::NameTaken { name: shown.clone() },
+        io::ErrorKind::NotFound => {
+            let folder = path.parent().unwrap_or(path).display().to_string();
+            Error::NotFound { name: folder, place: "the file system" }
+        }
+        _ => Error::os("open", shown.clone(), e),
+    })?;
+    let fail = |e| Error::os("pwrite", shown.clone(), e);
+    let fill = || {
+        check_room(&file, size_bytes, 0, &shown)?;
+        match memfd::allocate(file.as_fd(), 0, size_bytes) {
+            Err(Error::Os { source, .. }) if source.kind() == io::ErrorKind::Unsupported => {
+                write_zeros(&file, size_bytes).map_err(fail)?;
+            }
+            allocated => allocated?,
+        }
+        file.write_all_at(header, 0).map_err(fail)
+    };
+    let filled = fill();
+    filled.inspect_err(|_| {
+        // The error that is returned matters more.
+        let _ = std::fs::remove_file(path);
+    })?;
+    Ok(file)
+}
+
+fn write_zeros(file: &File, size_bytes: u64) -> io::Result<()> {
+    const STEP_BYTES: usize = 1 << 20;
+    let zeros = vec![0; STEP_BYTES];
+    let mut at = 0;
+    while at < size_bytes {
+        let step_bytes = usize::try_from(size_bytes - at).unwrap_or(usize::MAX).min(STEP_BYTES);
+        file.write_all_at(&zeros[..step_bytes], at)?;
+        at += step_bytes as u64;
+    }
+    Ok(())
 }
 
 /// The identity and the size in bytes of an open file.
@@ -165,4 +218,41 @@ pub(crate) fn free_bytes(file: &File, shown: &str) -> Result<u64> {
     // Some file systems that are not on a disk report zero blocks.
     let is_known = stat.f_blocks != 0;
     Ok(if is_known { stat.f_bavail.saturating_mul(stat.f_frsize) } else { u64::MAX })
+}
+
+/// Returns [`Error::NoSpace`] if the file may not have `total_bytes`, or its file system has no
+/// room for them when `freed_bytes` are freed.
+pub(crate) fn check_room(
+    file: &File,
+    total_bytes: u64,
+    freed_bytes: u64,
+    shown: &str,
+) -> Result<()> {
+    // Beyond the limit on file sizes the kernel sends a signal instead of an error.
+    let limit_bytes = limits::file_size_bytes_max();
+    let room_bytes = free_bytes(file, shown)?.saturating_add(freed_bytes);
+    let (free_bytes, limited_by) = match limit_bytes < room_bytes {
+        true => (limit_bytes, Limit::FileSize),
+        false => (room_bytes, Limit::FileSystem),
+    };
+    if total_bytes > free_bytes {
+        let asked_bytes = total_bytes;
+        return Err(Error::NoSpace { asked_bytes, free_bytes, limited_by });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_that_cannot_reserve_gets_zeros() {
+        let file = unnamed_in(Path::new("/dev/shm")).unwrap();
+        let size_bytes = (2 << 20) + 7;
+        write_zeros(&file, size_bytes).unwrap();
+        let (_, used_bytes) = memfd::size_and_use_bytes(file.as_fd()).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), size_bytes);
+        assert!(used_bytes >= size_bytes, "{used_bytes} bytes are reserved");
+    }
 }

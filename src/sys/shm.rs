@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
-use crate::error::{Error, Limit, Result};
+use crate::error::{Error, Result};
 use crate::sys::file::{self, FileId, LockMode};
-use crate::sys::{limits, memfd, process};
+use crate::sys::{memfd, process};
 
 /// The directory of named regions.
 pub(crate) const DIRECTORY: &str = "/dev/shm";
@@ -47,14 +47,7 @@ pub(crate) fn prepare(
     if !file::try_lock(&file, LockMode::Shared, name)? {
         return Err(Error::os("flock", name, io::Error::from(io::ErrorKind::WouldBlock)));
     }
-    // Beyond the limit on file sizes the kernel sends a signal instead of an error.
-    let of_system = (file::free_bytes(&file, DIRECTORY)?, Limit::FileSystem);
-    let of_process = (limits::file_size_bytes_max(), Limit::FileSize);
-    let (free_bytes, limited_by) = if of_process.0 < of_system.0 { of_process } else { of_system };
-    if size_bytes > free_bytes {
-        let asked_bytes = size_bytes;
-        return Err(Error::NoSpace { asked_bytes, free_bytes, limited_by });
-    }
+    file::check_room(&file, size_bytes, 0, DIRECTORY)?;
     memfd::allocate(file.as_fd(), 0, size_bytes)?;
     let (id, _) = file::identity(&file, name)?;
     file.write_all_at(&header(id), 0).map_err(|e| Error::os("pwrite", name, e))?;

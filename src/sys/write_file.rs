@@ -22,10 +22,10 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::XattrFlags;
 
-use crate::error::{Error, Limit, Result};
+use crate::error::{Error, Result};
 use crate::sys::file::{self, LockMode};
 use crate::sys::poll::{self, Interest};
-use crate::sys::{limits, random, shm};
+use crate::sys::{random, shm};
 
 /// The most symbolic links that are followed; the kernel has the same limit.
 const LINKS_MAX: usize = 40;
@@ -181,7 +181,7 @@ impl Destination {
         {
             return Ok(None);
         }
-        check_room(&temporary_file.file, total_bytes, 0, &self.shown)?;
+        file::check_room(&temporary_file.file, total_bytes, 0, &self.shown)?;
         Ok(Some(temporary_file))
     }
 
@@ -201,14 +201,14 @@ impl Destination {
                         .is_ok_and(|flags| flags.contains(rustix::fs::OFlags::APPEND));
                     let end = if appends { SeekFrom::End(0) } else { SeekFrom::Current(0) };
                     let at = file.seek(end).map_err(|e| fail("lseek", e))?;
-                    check_room(&file, at.saturating_add(total_bytes), at, &self.shown)?;
+                    file::check_room(&file, at.saturating_add(total_bytes), at, &self.shown)?;
                 }
                 (file, None)
             }
             Method::InPlace(file) | Method::Replace { old: Some(file), .. } => {
                 let metadata = file.metadata().map_err(|e| fail("fstat", e))?;
                 let used_bytes = metadata.blocks().saturating_mul(512);
-                check_room(file, total_bytes, used_bytes, &self.shown)?;
+                file::check_room(file, total_bytes, used_bytes, &self.shown)?;
                 file.set_len(0).map_err(|e| fail("ftruncate", e))?;
                 (file.try_clone().map_err(|e| fail("dup", e))?, None)
             }
@@ -219,7 +219,7 @@ impl Destination {
         };
         let direct = DirectWrite { file, created };
         if created.is_some() {
-            let room = check_room(&direct.file, total_bytes, 0, &self.shown);
+            let room = file::check_room(&direct.file, total_bytes, 0, &self.shown);
             room.inspect_err(|_| direct.remove_created())?;
         }
         Ok(direct)
@@ -280,23 +280,6 @@ fn temporary_in(folder: &Path) -> io::Result<PathBuf> {
 fn is_shortage(error: &io::Error) -> bool {
     let shortages = [libc::ENOSPC, libc::EDQUOT, libc::EMFILE, libc::ENFILE, libc::ENOMEM];
     error.raw_os_error().is_some_and(|number| shortages.contains(&number))
-}
-
-/// Returns [`Error::NoSpace`] if the file may not have `total_bytes`, or its file system has no
-/// room for them when `freed_bytes` are freed.
-fn check_room(file: &File, total_bytes: u64, freed_bytes: u64, shown: &str) -> Result<()> {
-    // Beyond the limit on file sizes the kernel sends a signal instead of an error.
-    let limit_bytes = limits::file_size_bytes_max();
-    let room_bytes = file::free_bytes(file, shown)?.saturating_add(freed_bytes);
-    let (free_bytes, limited_by) = match limit_bytes < room_bytes {
-        true => (limit_bytes, Limit::FileSize),
-        false => (room_bytes, Limit::FileSystem),
-    };
-    if total_bytes > free_bytes {
-        let asked_bytes = total_bytes;
-        return Err(Error::NoSpace { asked_bytes, free_bytes, limited_by });
-    }
-    Ok(())
 }
 
 /// Gives `new` the owner, the group, the attributes (access control lists among them) and the

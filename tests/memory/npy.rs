@@ -6,9 +6,10 @@ mod targets;
 
 use crate::common::alone::alone;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use crate::common::Directory;
-use brigade::{Error, SharedArray};
+use brigade::{Error, Pool, SharedArray};
 use proptest::prelude::*;
 
 /// A version 1.0 file in NumPy's layout: the header is padded to 64 bytes.
@@ -157,6 +158,55 @@ fn a_mapped_file_is_read_and_written_in_place() {
         let mapped = unsafe { SharedArray::<i64>::map_npy(&path) }.unwrap();
         assert_eq!(mapped.as_slice(), [1, 20, 3]);
         assert_eq!(SharedArray::<i64>::from_npy(&path).unwrap().as_slice(), [1, 20, 3]);
+    });
+}
+
+#[test]
+fn a_new_mapped_file_is_written_by_workers_and_replaces_nothing() {
+    alone(|| {
+        let directory = Directory::new();
+        let path = directory.0.join("new.npy");
+        let pool = Pool::builder().workers(2).build().unwrap();
+        {
+            // SAFETY: nothing else uses the path.
+            let mut mapped = unsafe { SharedArray::<u32>::create_npy(&path, [100, 1000]) }.unwrap();
+            // A file whose space is reserved has all of its blocks before they are written.
+            let found = fs::metadata(&path).unwrap();
+            assert!(found.blocks() * 512 >= 400_000 + 4096, "{} blocks", found.blocks());
+            assert!(mapped.as_slice().iter().all(|&element| element == 0));
+            let chunks = pool.par_chunks_mut(&mut mapped, 7000).enumerate();
+            chunks
+                .for_each(|(chunk, elements)| {
+                    let first = u32::try_from(chunk).unwrap() * 7000;
+                    elements.iter_mut().zip(first..).for_each(|(element, n)| *element = n);
+                })
+                .unwrap();
+            mapped.sync().unwrap();
+        }
+        let read = SharedArray::<u32>::from_npy(&path).unwrap();
+        assert_eq!(read.shape().dims(), [100, 1000]);
+        assert!(read.as_slice().iter().zip(0..).all(|(&element, value)| element == value));
+
+        let link = directory.0.join("link.npy");
+        std::os::unix::fs::symlink(directory.0.join("nothing"), &link).unwrap();
+        for taken in [&path, &link, &directory.0] {
+            // SAFETY: nothing is mapped.
+            let refused = unsafe { SharedArray::<u32>::create_npy(taken, [5]) };
+            assert!(matches!(refused, Err(Error::NameTaken { .. })), "{refused:?}");
+        }
+        assert_eq!(SharedArray::<u32>::from_npy(&path).unwrap().len(), 100_000, "untouched");
+        // SAFETY: nothing is mapped.
+        let nowhere = unsafe { SharedArray::<u8>::create_npy(path.join("below"), [5]) };
+        assert!(matches!(nowhere, Err(Error::Os { .. })), "{nowhere:?}");
+        // SAFETY: nothing is mapped.
+        let nowhere = unsafe { SharedArray::<u8>::create_npy(directory.0.join("no/a"), [5]) };
+        assert!(matches!(nowhere, Err(Error::NotFound { .. })), "{nowhere:?}");
+        let empty = directory.0.join("empty.npy");
+        // SAFETY: nothing else uses the path.
+        let mapped = unsafe { SharedArray::<f64>::create_npy(&empty, [0, 4]) }.unwrap();
+        assert!(mapped.is_empty());
+        drop(mapped);
+        assert_eq!(SharedArray::<f64>::from_npy(&empty).unwrap().shape().dims(), [0, 4]);
     });
 }
 

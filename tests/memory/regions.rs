@@ -253,6 +253,12 @@ fn a_child_plays_its_part() {
                 matches!(refused, Err(Error::NoSpace { limited_by: Limit::FileSystem, .. }));
             assert!(limited, "{refused:?}");
             assert!(!path_of(name).exists());
+            // SAFETY: nothing is mapped.
+            let refused = unsafe { SharedArray::<u8>::create_npy(path_of(name), [2 << 20]) };
+            let limited =
+                matches!(refused, Err(Error::NoSpace { limited_by: Limit::FileSystem, .. }));
+            assert!(limited, "{refused:?}");
+            assert!(!path_of(name).exists());
             assert_eq!(SharedArray::<u8>::named(name, [1000]).unwrap().len(), 1000);
             println!("as it should be");
         }
@@ -266,6 +272,12 @@ fn a_child_plays_its_part() {
             let limited =
                 matches!(refused, Err(Error::NoSpace { limited_by: Limit::FileSize, .. }));
             assert!(limited, "{refused:?}");
+            // SAFETY: nothing is mapped.
+            let refused = unsafe { SharedArray::<u8>::create_npy(path_of(name), [64 << 20]) };
+            let limited =
+                matches!(refused, Err(Error::NoSpace { limited_by: Limit::FileSize, .. }));
+            assert!(limited, "{refused:?}");
+            assert!(!path_of(name).exists());
             println!("as it should be");
         }
         ("locked", _) => {
