@@ -176,8 +176,8 @@ impl<T: Element> MappedArrayMut<T> {
     /// The elements in row-major order, mutable in the file.
     #[must_use]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
-        // SAFETY: the mapping is writable (`map_npy_mut`, `create_npy`), and by contract this handle, borrowed
-        // exclusively, is the only access to the file.
+        // SAFETY: the mapping is writable (`map_npy_mut`, `create_npy`), and by contract this
+        // handle, borrowed exclusively, is the only access to the file.
         unsafe { self.0.elements.as_mut_slice() }
     }
 

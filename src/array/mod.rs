@@ -60,6 +60,7 @@ mod element;
 mod frozen;
 mod mapped_array;
 mod named_array;
+mod named_open;
 mod npy_file;
 mod owned_chunk;
 mod send_error;

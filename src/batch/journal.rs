@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::Path;
 
-use crate::batch::json::{self, Value};
+use crate::batch::json::{self, JsonValue};
 use crate::batch::ledger::Ledger;
 use crate::batch::report::KeyReport;
 use crate::error::{Error, Result};
@@ -178,13 +178,13 @@ impl Journal {
     fn check_header(&self, line: &[u8], label: &str) -> Result<()> {
         let fields = std::str::from_utf8(line).ok().and_then(json::fields).unwrap_or_default();
         let is_journal = fields.iter().any(|(name, value)| {
-            name == "journal" && *value == Value::Text("brigade.batch".into())
+            name == "journal" && *value == JsonValue::Text("brigade.batch".into())
         });
         if !is_journal {
             return Err(self.unlike("another file"));
         }
         let found = fields.into_iter().find_map(|(name, value)| match value {
-            Value::Text(text) if name == "label" => Some(text),
+            JsonValue::Text(text) if name == "label" => Some(text),
             _ => None,
         });
         match found.unwrap_or_default() {

@@ -10,7 +10,7 @@ const DEPTH_MAX: usize = 32;
 
 /// The value of a field.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value<'a> {
+pub(super) enum JsonValue<'a> {
     Null,
     Text(String),
     /// As it is written.
@@ -45,7 +45,7 @@ pub(super) fn push_plain(out: &mut String, plain: impl std::fmt::Display) {
 }
 
 /// The fields of the object that fills `line`; `None` if `line` is not one JSON object.
-pub(super) fn fields(line: &str) -> Option<Vec<(String, Value<'_>)>> {
+pub(super) fn fields(line: &str) -> Option<Vec<(String, JsonValue<'_>)>> {
     let mut reader = Reader { line, at: 0 };
     let mut found = Vec::new();
     reader.skip_space();
@@ -116,26 +116,26 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn value(&mut self, depth: usize) -> Option<Value<'a>> {
+    fn value(&mut self, depth: usize) -> Option<JsonValue<'a>> {
         let depth = depth.checked_sub(1)?;
         match self.peek()? {
-            b'"' => self.text().map(Value::Text),
+            b'"' => self.text().map(JsonValue::Text),
             b'{' => {
                 self.members(|reader, _| reader.value(depth).map(drop))?;
-                Some(Value::Other)
+                Some(JsonValue::Other)
             }
             b'[' => {
                 self.items("[", "]", |reader| reader.value(depth).map(drop))?;
-                Some(Value::Other)
+                Some(JsonValue::Other)
             }
-            b'n' => self.pass("null").map(|()| Value::Null),
-            b't' => self.pass("true").map(|()| Value::Other),
-            b'f' => self.pass("false").map(|()| Value::Other),
+            b'n' => self.pass("null").map(|()| JsonValue::Null),
+            b't' => self.pass("true").map(|()| JsonValue::Other),
+            b'f' => self.pass("false").map(|()| JsonValue::Other),
             _ => self.number(),
         }
     }
 
-    fn number(&mut self) -> Option<Value<'a>> {
+    fn number(&mut self) -> Option<JsonValue<'a>> {
         let is_part = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
         let rest = &self.line[self.at..];
         let len = rest.bytes().take_while(|byte| is_part(byte)).count();
@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
         // This accepts a little more than JSON does, `1.` for example.
         number.parse::<f64>().ok()?;
         self.at += len;
-        Some(Value::Number(number))
+        Some(JsonValue::Number(number))
     }
 
     fn text(&mut self) -> Option<String> {
@@ -242,8 +242,8 @@ mod tests {
             prop_assert_eq!(&serde_json::from_str::<String>(&out).unwrap(), &text);
             prop_assert!(!out.chars().any(char::is_control));
             let theirs = serde_json::json!({ "a": text, "b": 7 }).to_string();
-            let expected =
-                vec![("a".to_owned(), Value::Text(text)), ("b".to_owned(), Value::Number("7"))];
+            let (a, b) = (JsonValue::Text(text), JsonValue::Number("7"));
+            let expected = vec![("a".to_owned(), a), ("b".to_owned(), b)];
             prop_assert_eq!(fields(&theirs), Some(expected));
         }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::batch::json::{self, Value};
+use crate::batch::json::{self, JsonValue};
 use crate::batch::key::Key;
 use crate::error::{Death, Phase};
 use crate::exit::ExitReason;
@@ -155,16 +155,16 @@ impl KeyReport {
         let (mut attempt, mut duration, mut bytes, mut error) = (1, None, 0, None);
         for (name, value) in fields {
             match (name.as_str(), value) {
-                ("key", Value::Text(text)) => key = Some(Key::from(text)),
-                ("key_hex", Value::Text(text)) => hex = Some(bytes_of_hex(&text)?),
-                ("outcome", Value::Text(text)) => outcome = Some(KeyOutcome::of_name(&text)?),
-                ("attempt", Value::Number(number)) => attempt = number.parse().ok()?,
-                ("ms", Value::Number(number)) => {
+                ("key", JsonValue::Text(text)) => key = Some(Key::from(text)),
+                ("key_hex", JsonValue::Text(text)) => hex = Some(bytes_of_hex(&text)?),
+                ("outcome", JsonValue::Text(text)) => outcome = Some(KeyOutcome::of_name(&text)?),
+                ("attempt", JsonValue::Number(number)) => attempt = number.parse().ok()?,
+                ("ms", JsonValue::Number(number)) => {
                     let seconds = number.parse::<f64>().ok()? / 1e3;
                     duration = Some(Duration::try_from_secs_f64(seconds).ok()?);
                 }
-                ("bytes", Value::Number(number)) => bytes = number.parse().ok()?,
-                ("error", Value::Text(text)) => error = Some(text),
+                ("bytes", JsonValue::Number(number)) => bytes = number.parse().ok()?,
+                ("error", JsonValue::Text(text)) => error = Some(text),
                 _ => {}
             }
         }

@@ -347,7 +347,7 @@ pub(crate) fn take_part<V: Serialize>(
 mod tests {
     use super::*;
     use crate::object::transfer::LeaseList;
-    use crate::pool::record::outcome::Value;
+    use crate::pool::record::outcome::EncodedResult;
     use crate::worker::call::Encoded;
     use crate::worker::invocation;
 
@@ -355,7 +355,7 @@ mod tests {
         let mut bytes = Vec::new();
         invocation::encode_onto(&mut bytes, &took).unwrap();
         let leases = LeaseList::default();
-        Ok(Value { bytes: Encoded::copied(bytes), leases, elapsed_ns: 0 })
+        Ok(EncodedResult { bytes: Encoded::copied(bytes), leases, elapsed_ns: 0 })
     }
 
     fn failed() -> Outcome {

@@ -9,11 +9,8 @@ use super::along::{
 use super::axes::{Axes, Reduction, sorted_axes};
 use super::chunks::CHUNK;
 use super::reduce::merge_tree;
-use super::sort::without_torn;
 use crate::array::{ArrayView, AsArrayView, SharedArray};
-#[cfg(doc)]
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernel::FloatMode;
 use crate::kernel::number::Number;
 use crate::kernel::reduce::axis::Axis;
@@ -352,11 +349,11 @@ impl Pool {
         let call = Call { a, params: params.unwrap_or(&none), outer, n, inner, ddof };
         let part = CHUNK.div_ceil(inner).max(n.div_ceil(PARTS_MAX)).next_multiple_of(64);
         if inner >= 2 * COLUMNS {
-            self.along_columns(job, &call, &mut out).map_err(without_torn)?;
+            self.along_columns(job, &call, &mut out).map_err(Error::without_torn)?;
         } else if outer >= MANY || n <= part {
-            self.along_rows(job, &call, &mut out).map_err(without_torn)?;
+            self.along_rows(job, &call, &mut out).map_err(Error::without_torn)?;
         } else {
-            self.along_parts(job, &call, part, &mut out).map_err(without_torn)?;
+            self.along_parts(job, &call, part, &mut out).map_err(Error::without_torn)?;
         }
         out.reshape(&shape[..])?;
         Ok(out)

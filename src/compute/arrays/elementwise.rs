@@ -3,10 +3,9 @@
 use bytemuck::Pod;
 
 use super::chunks::CHUNK;
-use super::sort::without_torn;
 use crate::array::{AsArrayView, SharedArray};
 use crate::error::{Error, Result};
-use crate::kernel::elementwise::broadcast::{Broadcast, Stretch};
+use crate::kernel::elementwise::broadcast::{Broadcast, ElementRun};
 use crate::kernel::elementwise::cast::cast;
 use crate::kernel::number::Number;
 use crate::pool::{Pool, Whole};
@@ -36,7 +35,7 @@ impl Pool {
     pub fn cast<T: Number, U: Number>(&self, a: &impl AsArrayView<T>) -> Result<SharedArray<U>> {
         let a = &a.as_array_view();
         let mut out = SharedArray::for_overwrite(a.shape())?;
-        self.cast_into(a, &mut out).map_err(without_torn)?;
+        self.cast_into(a, &mut out).map_err(Error::without_torn)?;
         Ok(out)
     }
 
@@ -162,16 +161,16 @@ impl Pool {
         let chunks = self.par_chunks_mut(out, CHUNK).zip(Whole(a)).zip(Whole(b)).enumerate();
         chunks.with(plan).for_each(move |plan, (index, ((out, a), b))| {
             let first = index * CHUNK;
-            for stretch in plan.stretches(first..first + out.len()) {
-                zip_stretch(stretch, first, a, b, out, f);
+            for run in plan.runs(first..first + out.len()) {
+                zip_run(run, first, a, b, out, f);
             }
         })
     }
 }
 
 /// Computes a part of the chunk that begins at element `first`.
-fn zip_stretch<A: Pod, B: Pod, C>(
-    Stretch { out: start, len, starts, strides }: Stretch,
+fn zip_run<A: Pod, B: Pod, C>(
+    ElementRun { out: start, len, starts, strides }: ElementRun,
     first: usize,
     a: &[A],
     b: &[B],

@@ -8,7 +8,6 @@ use std::ops::Range;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::sort::without_torn;
 use crate::array::{ArrayView, AsArrayView, Element, SharedArray};
 use crate::error::{Error, Result};
 use crate::kernel::FloatMode;
@@ -163,7 +162,7 @@ impl Pool {
         let array = &array.as_array_view();
         let weights = check_gaussian(array.shape(), sigma)?;
         let mut out = self.for_overwrite(array.shape())?;
-        self.blur(array, &mut out, weights, boundary).map_err(without_torn)?;
+        self.blur(array, &mut out, weights, boundary).map_err(Error::without_torn)?;
         Ok(out)
     }
 
@@ -331,7 +330,7 @@ impl Pool {
                     _ => stencil.lines(out.into_slice(), input, *shape, rows, *boundary),
                 }
             })
-            .map_err(without_torn)?;
+            .map_err(Error::without_torn)?;
         Ok(out)
     }
 
@@ -377,7 +376,7 @@ impl Pool {
                 let rows = indices(&out);
                 sobel_2d(out.into_slice(), input, shape, rows, axis, boundary);
             })
-            .map_err(without_torn)?;
+            .map_err(Error::without_torn)?;
         Ok(out)
     }
 
@@ -413,7 +412,7 @@ impl Pool {
                 let rows = indices(&out);
                 sobel_magnitude_2d(out.into_slice(), input, shape, rows, boundary);
             })
-            .map_err(without_torn)?;
+            .map_err(Error::without_torn)?;
         Ok(out)
     }
 
@@ -463,7 +462,7 @@ impl Pool {
                 let rows = indices(&out);
                 box_mean_2d(out.into_slice(), input, shape, rows, size, boundary);
             })
-            .map_err(without_torn)?;
+            .map_err(Error::without_torn)?;
         Ok(out)
     }
 }

@@ -7,7 +7,6 @@ use std::slice;
 
 use bytemuck::Pod;
 
-use super::sort::without_torn;
 use crate::array::{AsArrayView, SharedArray};
 use crate::error::{Error, Result};
 use crate::kernel::gather::{Index, compress_rows, count_true, first_outside, select, take_rows};
@@ -98,7 +97,7 @@ impl Pool {
                 let indices = &indices[chunk * chunk_rows..][..out.len() / row_len];
                 take_rows(out, input, row_len, indices);
             })
-            .map_err(without_torn)?;
+            .map_err(Error::without_torn)?;
         Ok(out)
     }
 
@@ -160,7 +159,7 @@ impl Pool {
                 let part = unsafe { part_of(out, range) };
                 compress_rows(part, input, *row_len, mask);
             })
-            .map_err(without_torn)?;
+            .map_err(Error::without_torn)?;
         Ok(out)
     }
 
@@ -208,7 +207,7 @@ impl Pool {
             .zip(x)
             .zip(y)
             .for_each(|(((out, mask), x), y)| select(out, mask, x, y))
-            .map_err(without_torn)?;
+            .map_err(Error::without_torn)?;
         Ok(out)
     }
 }

@@ -4,7 +4,7 @@ use bytemuck::Pod;
 
 use crate::array::{ArrayView, AsArrayView, SharedArray};
 use crate::compute::arrays::buckets::{self, Buckets, Found};
-use crate::compute::arrays::sort::{SortKey, one_dimension, without_torn};
+use crate::compute::arrays::sort::{SortKey, one_dimension};
 use crate::error::{Error, Result};
 use crate::kernel::FloatMode;
 use crate::kernel::sort::key::{Key, KeyBits};
@@ -42,7 +42,7 @@ impl Pool {
         let _mode = FloatMode::standard();
         let array = &array.as_array_view();
         one_dimension("the array to be sorted", array.shape())?;
-        argsort(self, array).map_err(without_torn)
+        argsort(self, array).map_err(Error::without_torn)
     }
 
     /// Sorts `keys`, of one dimension, in place, and moves `values` with them. The sort is stable:
@@ -90,7 +90,7 @@ impl Pool {
                 rule: "there must be as many values as keys",
             });
         }
-        match buckets::look_at(self, &keys.as_array_view()).map_err(without_torn)? {
+        match buckets::look_at(self, &keys.as_array_view()).map_err(Error::without_torn)? {
             Found::Sorted => {}
             Found::Few => {
                 let (old_keys, old_values) = (keys.as_slice().to_vec(), values.as_slice().to_vec());
@@ -98,7 +98,7 @@ impl Pool {
                 sort_pairs_into((&old_keys, &old_values), to, &mut Spare::new());
             }
             Found::Many(buckets) => {
-                sort_buckets(self, &buckets, keys, values).map_err(without_torn)?;
+                sort_buckets(self, &buckets, keys, values).map_err(Error::without_torn)?;
             }
         }
         Ok(())

@@ -7,7 +7,6 @@ use bytemuck::Pod;
 
 use super::chunks::CHUNK;
 use super::gather::part_of;
-use super::sort::without_torn;
 use crate::array::SharedArray;
 use crate::error::{Error, Result};
 use crate::kernel::number::{Integer, Number};
@@ -199,7 +198,7 @@ impl Pool {
                 let len = SHUFFLE_CHUNK.min(len - first);
                 shuffle::count_buckets([seed, 0], bits, first as u64, len, counts);
             })
-            .map_err(without_torn)?;
+            .map_err(Error::without_torn)?;
         shuffle::starts(counts.as_mut_slice(), bits);
         self.par_chunks(&*a, SHUFFLE_CHUNK)
             .zip(Whole(&counts))
@@ -217,7 +216,7 @@ impl Pool {
                     shuffle::scatter(key, first, a.len(), |i| a[i], &mut positions, sorted);
                 }
             })
-            .map_err(without_torn)?;
+            .map_err(Error::without_torn)?;
         let mut begins = counts.as_slice()[..buckets].to_vec();
         begins.push(a.len());
         let bounds: Vec<[usize; 2]> = begins.windows(2).map(|pair| [pair[0], pair[1]]).collect();
@@ -261,8 +260,8 @@ impl Pool {
             .for_each(|(index, order)| {
                 (start(index)..).zip(order).for_each(|(i, place)| *place = i);
             })
-            .map_err(without_torn)?;
-        self.shuffle(&mut order, seed).map_err(without_torn)?;
+            .map_err(Error::without_torn)?;
+        self.shuffle(&mut order, seed).map_err(Error::without_torn)?;
         Ok(order)
     }
 }

@@ -3,9 +3,8 @@
 use bytemuck::Pod;
 
 use super::chunks::CHUNK;
-use super::sort::without_torn;
 use crate::array::{ArrayView, AsArrayView, SharedArray};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernel::FloatMode;
 use crate::kernel::number::Number;
 use crate::kernel::reduce::{Sum, partial, scan};
@@ -86,7 +85,7 @@ impl Pool {
             .for_each(move |(index, ((out, a), carries))| {
                 sums(a, carries[index], out);
             })
-            .map_err(without_torn)?;
+            .map_err(Error::without_torn)?;
         Ok(out)
     }
 
@@ -130,7 +129,7 @@ impl Pool {
             .for_each(move |((carries, totals), identity)| {
                 scan::exclusive(totals, identity[0], op, carries);
             })
-            .map_err(without_torn)?;
+            .map_err(Error::without_torn)?;
         self.par_chunks_mut(&mut out, CHUNK)
             .zip(a)
             .zip(Whole(&carries))
@@ -138,7 +137,7 @@ impl Pool {
             .for_each(move |(index, ((out, a), carries))| {
                 scan::inclusive(a, carries[index], op, out);
             })
-            .map_err(without_torn)?;
+            .map_err(Error::without_torn)?;
         Ok(out)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::array::{ArrayView, AsArrayView, SharedArray};
 use crate::compute::arrays::order::argsort;
-use crate::compute::arrays::sort::{SortKey, one_dimension, sort, without_torn};
+use crate::compute::arrays::sort::{SortKey, one_dimension, sort};
 use crate::error::{Error, Result};
 use crate::kernel::FloatMode;
 use crate::kernel::sort::key::{Key, KeyBits};
@@ -65,11 +65,11 @@ impl Pool {
         };
         let places = q.iter().map(place).collect::<Result<Vec<_>>>()?;
         let nan = self.par_chunks(array, CHUNK_LEN).find_map_first(|x| any_nan(x).then_some(()));
-        if nan.map_err(without_torn)?.is_some() {
+        if nan.map_err(Error::without_torn)?.is_some() {
             return Ok(vec![f64::NAN; q.len()]);
         }
         let wanted = places.iter().flat_map(|place| [place.lower, place.upper]).collect();
-        let found = at_places(self, array, wanted).map_err(without_torn)?;
+        let found = at_places(self, array, wanted).map_err(Error::without_torn)?;
         // Each place was among those selected.
         let key = |place| found[found.partition_point(|&(before, _)| before < place)].1;
         let quantile = |at: &QuantilePlace| at.interpolate(key(at.lower), key(at.upper));
@@ -118,7 +118,7 @@ impl Pool {
             .for_each(|&side, ((places, needles), sorted)| {
                 search::searchsorted(sorted, needles, side, places);
             })
-            .map_err(without_torn)?;
+            .map_err(Error::without_torn)?;
         Ok(places)
     }
 
@@ -149,7 +149,7 @@ impl Pool {
     ) -> Result<(SharedArray<T>, SharedArray<u64>)> {
         let _mode = FloatMode::standard();
         let array = &array.as_array_view();
-        unique(self, array).map_err(without_torn)
+        unique(self, array).map_err(Error::without_torn)
     }
 
     /// The `k` greatest elements of `array`, of any shape, in descending order, and their indices
@@ -183,7 +183,7 @@ impl Pool {
         let array = &array.as_array_view();
         let k = k.min(array.len());
         let found = if k <= TOP_MAX { top_few(self, array, k) } else { top_many(self, array, k) };
-        found.map_err(without_torn)
+        found.map_err(Error::without_torn)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::array::{AsArrayView, Element, SharedArray};
 use crate::compute::arrays::buckets::{self, Found};
-use crate::error::{Error, Result, TaskError};
+use crate::error::{Error, Result};
 use crate::kernel::FloatMode;
 use crate::kernel::sort::counting::{count_values, fill_values, values};
 use crate::kernel::sort::key::Key;
@@ -77,7 +77,7 @@ impl Pool {
     pub fn sort<T: SortKey>(&self, array: &mut SharedArray<T>) -> Result<()> {
         let _mode = FloatMode::standard();
         one_dimension("the array to be sorted", array.shape())?;
-        sort(self, array).map_err(without_torn)
+        sort(self, array).map_err(Error::without_torn)
     }
 }
 
@@ -89,14 +89,6 @@ pub(super) fn one_dimension(what: &'static str, shape: &Shape) -> Result<()> {
         1 => Ok(()),
         _ => Err(Error::invalid(what, shape, "an array of one dimension")),
     }
-}
-
-/// Removes the torn ranges from an error: they are not in an array of the caller's.
-pub(super) fn without_torn(mut error: Error) -> Error {
-    if let Error::Task(TaskError::Died(death)) = &mut error {
-        death.torn.clear();
-    }
-    error
 }
 
 /// Sorts the elements of `keys`, of any shape, in row-major order.

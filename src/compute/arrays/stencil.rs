@@ -4,7 +4,6 @@ use bytemuck::Pod;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::sort::without_torn;
 use crate::array::{AsArrayView, SharedArray};
 use crate::compute::arrays::filter::{check_out, indices, lines, three_axes};
 use crate::error::{Error, Result};
@@ -134,7 +133,8 @@ impl Pool {
         let array = &array.as_array_view();
         check_dimensions(array.shape(), N)?;
         let mut out = self.for_overwrite(array.shape())?;
-        self.stencil_into(array, &mut out, reach, boundary, function).map_err(without_torn)?;
+        self.stencil_into(array, &mut out, reach, boundary, function)
+            .map_err(Error::without_torn)?;
         Ok(out)
     }
 

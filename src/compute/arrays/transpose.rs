@@ -2,7 +2,6 @@
 
 use bytemuck::Pod;
 
-use super::sort::without_torn;
 use crate::array::{AsArrayView, SharedArray};
 use crate::error::{Error, Result};
 use crate::kernel::transpose::{Permutation, Word};
@@ -95,7 +94,7 @@ impl Pool {
             .for_each(|(dims, axes, chunk_len), ((chunk, out), input)| {
                 permute_part(out, input, (dims, axes), chunk * chunk_len);
             })
-            .map_err(without_torn)?;
+            .map_err(Error::without_torn)?;
         Ok(out)
     }
 }

@@ -25,7 +25,7 @@ struct BroadcastAxis {
 
 /// A run of consecutive elements of the result; each operand advances or repeats one element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stretch {
+pub(crate) struct ElementRun {
     /// The index of the first element of the result.
     pub(crate) out: usize,
     /// The number of elements.
@@ -90,7 +90,7 @@ impl Broadcast {
     /// # Panics
     ///
     /// If the range is not within the result.
-    pub(crate) fn stretches(&self, range: Range<usize>) -> impl Iterator<Item = Stretch> + '_ {
+    pub(crate) fn runs(&self, range: Range<usize>) -> impl Iterator<Item = ElementRun> + '_ {
         assert!(range.start <= range.end && range.end <= self.len(), "a range of the result");
         let mut at = vec![0; self.axes.len()];
         let mut rest = range.start;
@@ -108,7 +108,7 @@ impl Broadcast {
             let place = |i: usize| at.iter().zip(&self.axes).map(|(at, x)| at * x.strides[i]).sum();
             let len = (self.axes[last].len - at[last]).min(range.end - out);
             let strides = self.axes[last].strides;
-            let stretch = Stretch { out, len, starts: [place(0), place(1)], strides };
+            let run = ElementRun { out, len, starts: [place(0), place(1)], strides };
             out += len;
             at[last] += len;
             for axis in (1..=last).rev() {
@@ -118,7 +118,7 @@ impl Broadcast {
                 at[axis] = 0;
                 at[axis - 1] += 1;
             }
-            Some(stretch)
+            Some(run)
         })
     }
 }
@@ -149,7 +149,7 @@ mod tests {
     fn axes_are_merged() {
         let count = |a: &[usize], b: &[usize]| {
             let plan = Broadcast::new(a, b).unwrap();
-            plan.stretches(0..plan.len()).count()
+            plan.runs(0..plan.len()).count()
         };
         assert_eq!(count(&[4, 5, 6], &[4, 5, 6]), 1);
         assert_eq!(count(&[4, 5, 6], &[]), 1);
@@ -176,19 +176,19 @@ mod tests {
             let cut = cuts.map(|cut| cut.index(plan.len() + 1));
             let range = cut[0].min(cut[1])..cut[0].max(cut[1]);
             let mut next = range.start;
-            for stretch in plan.stretches(range.clone()) {
-                prop_assert_eq!(stretch.out, next);
-                for i in 0..stretch.len {
-                    let mut rest = stretch.out + i;
+            for run in plan.runs(range.clone()) {
+                prop_assert_eq!(run.out, next);
+                for i in 0..run.len {
+                    let mut rest = run.out + i;
                     let mut place = vec![0; shape.len()];
                     for (at, &len) in place.iter_mut().zip(&shape).rev() {
                         (*at, rest) = (rest % len, rest / len);
                     }
-                    let index = |k: usize| stretch.starts[k] + i * stretch.strides[k];
+                    let index = |k: usize| run.starts[k] + i * run.strides[k];
                     prop_assert_eq!(index(0), operand_index(&a, &place));
                     prop_assert_eq!(index(1), operand_index(b, &place));
                 }
-                next += stretch.len;
+                next += run.len;
             }
             prop_assert_eq!(next, range.end);
         }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result, TaskError};
 use crate::object::transfer;
 use crate::pool::driver::core::Core;
 use crate::pool::record::config::Start;
-use crate::pool::record::outcome::{Outcome, Value};
+use crate::pool::record::outcome::{EncodedResult, Outcome};
 use crate::pool::record::state::WaitTarget;
 use crate::pool::record::worker_slot::RetireCause;
 use crate::process::panic;
@@ -341,7 +341,7 @@ pub(crate) fn open_with<R>(
     outcome: Outcome,
     decode: impl FnOnce(&[u8]) -> std::result::Result<R, String>,
 ) -> Result<R> {
-    let Value { bytes, leases, .. } = outcome.map_err(|error| *error)?;
+    let EncodedResult { bytes, leases, .. } = outcome.map_err(|error| *error)?;
     let decoded = panic::to_error(|| transfer::redeem(leases, || bytes.with(decode)));
     decoded.map_err(|reason| {
         Error::Task(TaskError::Codec { what: "result", action: "decoded", reason })

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::object::transfer::{Lease, LeaseList};
 use crate::pool::driver::core::Core;
-use crate::pool::record::outcome::{Outcome, Value};
+use crate::pool::record::outcome::{EncodedResult, Outcome};
 use crate::pool::record::task::Rules;
 use crate::process::panic;
 use crate::region::windows::Windows;
@@ -55,5 +55,5 @@ fn run(core: &Core, trampoline: Trampoline, mut leases: LeaseList, encoded: &[u8
     };
     let status = panic::recording(|| invocation::run(trampoline, &mut invocation));
     let bytes = death::value(status, Encoded::copied(out))?;
-    Ok(Value { bytes, leases, elapsed_ns: 0 })
+    Ok(EncodedResult { bytes, leases, elapsed_ns: 0 })
 }

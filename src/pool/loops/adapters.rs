@@ -96,11 +96,6 @@ pub struct Records<A> {
     pub(super) delimiter: u8,
 }
 
-/// An array that the call makes and drops if the loop fails, so that a death leaves nothing of it
-/// torn.
-#[derive(Debug)]
-pub(super) struct NewArray<A>(pub(super) A);
-
 /// Results, one element a chunk; a new array of the call.
 #[derive(Debug)]
 pub(super) struct PerChunk<'r, R>(pub(super) &'r mut SharedArray<R>);
@@ -129,7 +124,6 @@ impl<A: Sealed> Sealed for Parts<'_, A> {}
 impl<T> Sealed for Scattered<'_, T> {}
 impl<A: Sealed> Sealed for Subsampled<A> {}
 impl<A: Sealed> Sealed for Records<A> {}
-impl<A: Sealed> Sealed for NewArray<A> {}
 impl<R> Sealed for PerChunk<'_, R> {}
 impl<T> Sealed for PerBlock<'_, T> {}
 
@@ -250,26 +244,6 @@ fn records(bytes: &[u8], delimiter: u8, range: &Range<usize>) -> Range<usize> {
     }
     let end = bytes[range.end - 1..].iter().position(is_delimiter);
     start..end.map_or(bytes.len(), |at| range.end + at)
-}
-
-impl<U: Unit, A: Operand<U>> Operand<U> for NewArray<A> {
-    type Item<'a> = A::Item<'a>;
-
-    fn describe(&self, cut: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
-        let first = operands.len();
-        self.0.describe(cut, operands)?;
-        operands[first].is_new = true;
-        Ok(())
-    }
-
-    #[inline]
-    unsafe fn item<'a>(
-        operands: &mut slice::Iter<'a, WorkerOperand>,
-        chunk: &ClaimedChunk,
-    ) -> A::Item<'a> {
-        // SAFETY: the same contract, passed on.
-        unsafe { A::item(operands, chunk) }
-    }
 }
 
 impl<U: Unit, R: Pod> Operand<U> for PerChunk<'_, R> {

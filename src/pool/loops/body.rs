@@ -43,7 +43,7 @@ mod private {
     use crate::pool::loops::operand::{Operand, Sealed, Unit};
 
     /// What the function of a loop gets besides the item: nothing, a shared value, or scratch.
-    pub trait State: Sealed {
+    pub trait ExtraArgument: Sealed {
         /// The value that is sent to the workers.
         type Value: Serialize + DeserializeOwned;
 
@@ -57,13 +57,13 @@ mod private {
     }
 
     /// How a loop calls a function of type `F`.
-    pub trait Call<P: Operand<U>, U: Unit, F, R>: State {
+    pub trait Call<P: Operand<U>, U: Unit, F, R>: ExtraArgument {
         fn call(function: F, local: &mut Self::Local, item: P::Item<'_>) -> R;
     }
 }
-pub(super) use private::{Call, State};
+pub(super) use private::{Call, ExtraArgument};
 
-impl State for () {
+impl ExtraArgument for () {
     type Value = ();
     type Local = ();
 
@@ -84,7 +84,7 @@ where
     }
 }
 
-impl<W: Serialize + DeserializeOwned> State for With<W> {
+impl<W: Serialize + DeserializeOwned> ExtraArgument for With<W> {
     type Value = W;
     type Local = W;
 
@@ -110,7 +110,7 @@ where
     }
 }
 
-impl<M, T> State for Scratch<(), M, T>
+impl<M, T> ExtraArgument for Scratch<(), M, T>
 where
     M: Fn() -> T + Copy + Send + 'static,
 {
@@ -126,7 +126,7 @@ where
     }
 }
 
-impl<M, T, W> State for Scratch<With<W>, M, T>
+impl<M, T, W> ExtraArgument for Scratch<With<W>, M, T>
 where
     M: Fn(W) -> T + Copy + Send + 'static,
     W: Serialize + DeserializeOwned,
@@ -147,7 +147,7 @@ where
 
 impl<P, U, F, R, V, M, T> Call<P, U, F, R> for Scratch<V, M, T>
 where
-    Self: State<Local = T>,
+    Self: ExtraArgument<Local = T>,
     P: Operand<U>,
     U: Unit,
     F: for<'s, 'a> Fn(&'s mut T, P::Item<'a>) -> R,
@@ -159,12 +159,12 @@ where
 }
 
 /// What a task keeps for its calls, made at the first of them.
-pub(super) enum Local<S: State> {
+pub(super) enum Local<S: ExtraArgument> {
     Value(Option<S::Value>),
     Made(S::Local),
 }
 
-impl<S: State> Local<S> {
+impl<S: ExtraArgument> Local<S> {
     pub(super) fn new(value: S::Value) -> Local<S> {
         Local::Value(Some(value))
     }
@@ -187,7 +187,7 @@ impl<S: State> Local<S> {
 pub(super) type Ran = std::result::Result<(), CodecError>;
 
 /// A loop's task in a worker: where its chunks are, and what its calls get.
-pub(super) struct Body<P, U, S: State, F> {
+pub(super) struct Body<P, U, S: ExtraArgument, F> {
     worker: LoopWorker,
     operands: Vec<WorkerOperand>,
     value: Option<S::Value>,
@@ -199,7 +199,7 @@ impl<P, U, S, F> Body<P, U, S, F>
 where
     P: Operand<U>,
     U: Unit,
-    S: State,
+    S: ExtraArgument,
     F: Copy + Send + 'static,
 {
     pub(super) fn attach(invocation: &mut Invocation<'_>) -> std::result::Result<Self, CodecError> {

@@ -8,8 +8,7 @@
 use bytemuck::Pod;
 
 use crate::array::SharedArray;
-use crate::error::Result;
-use crate::pool::loops::adapters::NewArray;
+use crate::error::{Error, Result};
 use crate::pool::loops::loop_worker::{LoopTask, LoopWorker};
 use crate::pool::loops::parallel_loop::ParallelLoop;
 use crate::pool::loops::partition::Partition;
@@ -100,7 +99,7 @@ impl Pool {
     {
         let mut array = SharedArray::for_overwrite(shape)?;
         let chunk_len = (CHUNK_BYTES / size_of::<T>().max(1)).max(1);
-        self.par_chunks_mut(NewArray(&mut array), chunk_len)
+        self.par_chunks_mut(&mut array, chunk_len)
             .enumerate()
             .with((shape.to_vec(), chunk_len))
             .for_each(move |(shape, chunk_len), (chunk, places)| {
@@ -109,7 +108,8 @@ impl Pool {
                     *place = element(index);
                     advance(shape, &mut index);
                 }
-            })?;
+            })
+            .map_err(Error::without_torn)?;
         Ok(array)
     }
 

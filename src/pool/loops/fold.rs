@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::kernel::FloatMode;
 use crate::pool::Pool;
 use crate::pool::api::handle::Handle;
-use crate::pool::loops::adapters::{NewArray, PerBlock, Whole};
+use crate::pool::loops::adapters::{PerBlock, Whole};
 use crate::pool::loops::body::{Body, Ran};
 use crate::pool::loops::loop_worker::ClaimedChunks;
 use crate::pool::loops::operand::{Elements, Operand, Unit};
@@ -213,16 +213,16 @@ where
 /// Public only because bounds of public methods name it.
 #[expect(unnameable_types, reason = "what cannot be named cannot be implemented elsewhere")]
 mod private {
-    use crate::pool::loops::body::State;
+    use crate::pool::loops::body::ExtraArgument;
     use crate::pool::loops::operand::{Operand, Unit};
 
     /// How a loop makes a partial result.
-    pub trait Make<M, A>: State {
+    pub trait Make<M, A>: ExtraArgument {
         fn make(make: M, value: &Self::Value) -> A;
     }
 
     /// How a loop adds a chunk to a partial result.
-    pub trait Add<P: Operand<U>, U: Unit, F, A: ?Sized>: State {
+    pub trait Add<P: Operand<U>, U: Unit, F, A: ?Sized>: ExtraArgument {
         fn add(function: F, value: &Self::Value, partial: &mut A, item: P::Item<'_>);
     }
 }
@@ -420,17 +420,18 @@ where
         let mut partials = SharedArray::<T>::for_overwrite([groups, len])?;
         let run = fold_arrays::<P, U, S, F, T>;
         chunks.zip(PerBlock(&mut partials)).run(run, type_name::<F>(), mode)?;
-        let merging = pool.par_chunks_mut(NewArray(&mut merged), MERGE_LEN).zip(Whole(&partials));
+        let merging = pool.par_chunks_mut(&mut merged, MERGE_LEN).zip(Whole(&partials));
         let mut merging = merging.enumerate().with(len);
         merging.rules = rules;
-        merging.for_each(move |&len, (index, (merged, partials))| {
+        let merging = merging.for_each(move |&len, (index, (merged, partials))| {
             let (first, mut level) = (index * MERGE_LEN, Vec::with_capacity(GROUPS_MAX));
             for (offset, merged) in merged.iter_mut().enumerate() {
                 level.clear();
                 level.extend(partials.iter().skip(first + offset).step_by(len));
                 *merged = merge_tree(&mut level, operation);
             }
-        })?;
+        });
+        merging.map_err(Error::without_torn)?;
         Ok(merged)
     }
 }

@@ -9,10 +9,10 @@ use serde::de::DeserializeOwned;
 use crate::error::Error;
 use crate::error::Result;
 use crate::pool::api::handle;
-use crate::pool::loops::body::{Body, Call, Ran, Scratch, State};
+use crate::pool::loops::body::{Body, Call, ExtraArgument, Ran, Scratch};
 use crate::pool::loops::operand::{Operand, Unit};
 use crate::pool::loops::par_loop::{Mode, ParLoop};
-use crate::pool::record::outcome::Value;
+use crate::pool::record::outcome::EncodedResult;
 use crate::pool::with::With;
 use crate::worker::invocation::Invocation;
 
@@ -208,7 +208,7 @@ where
 impl<P, V, M, T, U> ParLoop<'_, P, Scratch<V, M, T>, U>
 where
     P: Operand<U>,
-    Scratch<V, M, T>: State<Local = T>,
+    Scratch<V, M, T>: ExtraArgument<Local = T>,
     U: Unit,
 {
     /// Runs `function(&mut scratch, chunk)` for every chunk; see [`ParLoop::for_each`].
@@ -375,7 +375,7 @@ where
 }
 
 /// The value of the lowest chunk in which any task has found one.
-fn lowest<R: DeserializeOwned>(parts: Vec<Value>) -> Result<Option<R>> {
+fn lowest<R: DeserializeOwned>(parts: Vec<EncodedResult>) -> Result<Option<R>> {
     let mut first: Found<R> = None;
     for part in parts {
         if let Some(found) = handle::open::<Found<R>>(Ok(part))?

@@ -10,14 +10,14 @@ use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::pool::driver::progress::{Progress, ProgressFn};
 use crate::pool::loops::adapters::Records;
-use crate::pool::loops::body::{Scratch, State};
+use crate::pool::loops::body::{ExtraArgument, Scratch};
 use crate::pool::loops::operand::{
     ByRows, Cut, Elements, Enumerated, HostOperand, Operand, Unit, WireOperand,
 };
 use crate::pool::loops::parallel_loop::ParallelLoop;
 use crate::pool::loops::partition::Partition;
 use crate::pool::loops::units::common_units;
-use crate::pool::record::outcome::Value;
+use crate::pool::record::outcome::EncodedResult;
 use crate::pool::record::task::{FOREVER, Rules};
 use crate::pool::with::With;
 use crate::worker::invocation::Trampoline;
@@ -326,7 +326,7 @@ impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
     }
 }
 
-impl<P: Operand<U>, S: State, U: Unit> ParLoop<'_, P, S, U> {
+impl<P: Operand<U>, S: ExtraArgument, U: Unit> ParLoop<'_, P, S, U> {
     /// Runs the loop by `trampoline`, in blocks as `mode` says. Returns the results of its tasks
     /// and the number of chunks.
     pub(super) fn run(
@@ -334,7 +334,7 @@ impl<P: Operand<U>, S: State, U: Unit> ParLoop<'_, P, S, U> {
         trampoline: Trampoline,
         name: &'static str,
         mode: Mode,
-    ) -> Result<(Vec<Value>, Partition)> {
+    ) -> Result<(Vec<EncodedResult>, Partition)> {
         let mut operands = Vec::new();
         self.operands.describe(self.cut, &mut operands)?;
         let units = common_units(self.cut, &operands)?;

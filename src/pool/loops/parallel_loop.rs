@@ -12,7 +12,7 @@ use crate::pool::loops::blocks::HostBlocks;
 use crate::pool::loops::loop_worker::LoopTask;
 use crate::pool::loops::partition::Partition;
 use crate::pool::record::config::Start;
-use crate::pool::record::outcome::{Outcome, Value};
+use crate::pool::record::outcome::{EncodedResult, Outcome};
 use crate::pool::record::task::Rules;
 use crate::worker::invocation::Trampoline;
 
@@ -34,7 +34,7 @@ pub(super) struct ParallelLoop<'a> {
 struct Rounds {
     blocks: HostBlocks,
     /// Results of the tasks that committed.
-    results: Vec<Value>,
+    results: Vec<EncodedResult>,
     repeats_left: u32,
     failure: Option<Error>,
 }
@@ -50,7 +50,7 @@ impl ParallelLoop<'_> {
         &self,
         trampoline: Trampoline,
         argument: &W,
-    ) -> Result<Vec<Value>> {
+    ) -> Result<Vec<EncodedResult>> {
         let count = self.partition.blocks();
         if count == 0 {
             return Ok(Vec::new());

@@ -16,10 +16,10 @@ use crate::pool::Pool;
 use crate::pool::api::handle;
 use crate::pool::api::handle::Handle;
 use crate::pool::loops::adapters::PerChunk;
-use crate::pool::loops::body::{Body, Call, Local, Ran, Scratch, State};
+use crate::pool::loops::body::{Body, Call, ExtraArgument, Local, Ran, Scratch};
 use crate::pool::loops::operand::{Elements, Operand, Unit};
 use crate::pool::loops::par_loop::{Mode, ParLoop};
-use crate::pool::record::outcome::Value;
+use crate::pool::record::outcome::EncodedResult;
 use crate::pool::record::task::Rules;
 use crate::pool::with::With;
 use crate::worker::invocation::{self, Invocation};
@@ -102,7 +102,7 @@ where
 impl<'p, P, V, M, T, U> ParLoop<'p, P, Scratch<V, M, T>, U>
 where
     P: Operand<U>,
-    Scratch<V, M, T>: State<Local = T>,
+    Scratch<V, M, T>: ExtraArgument<Local = T>,
     U: Unit,
 {
     /// Runs `function(&mut scratch, chunk)` for every chunk. What follows reduces or collects the
@@ -353,7 +353,10 @@ pub(super) type Runs = Vec<(usize, usize)>;
 
 /// Decodes the results that the tasks of a loop of `count` chunks returned, in the order of the
 /// blocks.
-pub(super) fn in_order<R: DeserializeOwned>(parts: Vec<Value>, mut count: usize) -> Result<Vec<R>> {
+pub(super) fn in_order<R: DeserializeOwned>(
+    parts: Vec<EncodedResult>,
+    mut count: usize,
+) -> Result<Vec<R>> {
     let mut all: Vec<(usize, Vec<R>)> = Vec::new();
     for part in parts {
         handle::open_with(Ok(part), |bytes| decode_runs(bytes, &mut count, &mut all))?;

@@ -5,11 +5,11 @@ use crate::object::transfer::LeaseList;
 use crate::worker::call::Encoded;
 
 /// The outcome of a task.
-pub(crate) type Outcome = std::result::Result<Value, Box<Error>>;
+pub(crate) type Outcome = std::result::Result<EncodedResult, Box<Error>>;
 
 /// An encoded result.
 #[derive(Debug, Default)]
-pub(crate) struct Value {
+pub(crate) struct EncodedResult {
     pub(crate) bytes: Encoded,
     /// The leases of the call, for handles in the result.
     pub(crate) leases: LeaseList,

@@ -9,7 +9,7 @@ use crate::pool::record::callbacks::CallbackThread;
 use crate::pool::record::completion_queue::CompletionQueue;
 use crate::pool::record::config::Initializer;
 use crate::pool::record::counters::Counters;
-use crate::pool::record::outcome::{Outcome, Value, broken};
+use crate::pool::record::outcome::{EncodedResult, Outcome, broken};
 use crate::pool::record::progress_clock::Waiting;
 use crate::pool::record::task::{Offer, TaskRecord, TaskState, TaskTable};
 use crate::pool::record::worker_slot::{RetireCause, WorkerSlot, WorkerState};
@@ -254,7 +254,7 @@ impl State {
         let bytes = death::value(status, payload)?;
         let call = self.tasks.get_mut(id).and_then(TaskRecord::call_mut);
         let leases = call.map(|call| std::mem::take(&mut call.leases)).unwrap_or_default();
-        Ok(Value { bytes, leases, elapsed_ns })
+        Ok(EncodedResult { bytes, leases, elapsed_ns })
     }
 
     /// Wakes the joining thread that sleeps on the control block. Workers ring for results that

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::pool::record::listener::Listener;
-use crate::pool::record::outcome::{Outcome, Value};
+use crate::pool::record::outcome::{EncodedResult, Outcome};
 use crate::sys::huge_pages;
 use crate::worker::call::{Call, TaskId};
 
@@ -213,7 +213,7 @@ impl TaskTable {
     #[inline]
     pub(crate) fn take(&mut self, id: TaskId) -> Option<Outcome> {
         let TaskState::Done(outcome) = &mut self.get_mut(id)?.state else { return None };
-        let outcome = std::mem::replace(outcome, Ok(Value::default()));
+        let outcome = std::mem::replace(outcome, Ok(EncodedResult::default()));
         self.remove(id);
         Some(outcome)
     }

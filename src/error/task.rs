@@ -1,0 +1,157 @@
+//! Why a task returned no value.
+
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::exit::ExitReason;
+
+/// Why a task returned no value.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Error, Process, TaskError};
+/// let error = Process::spawn(|()| -> () { panic!("no") }, ())?.join().unwrap_err();
+/// assert!(matches!(error, Error::Task(TaskError::Panicked { message, .. }) if message == "no"));
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The function panicked. Its worker continues.
+    #[error("the task panicked at {location}: {message}")]
+    Panicked {
+        /// The panic's message, or a note that its payload is not text.
+        message: String,
+        /// `file:line:column`.
+        location: String,
+    },
+    /// Its worker died while it ran.
+    #[error("{0}")]
+    Died(Box<Death>),
+    /// It ran longer than its timeout; its worker was killed.
+    #[error("the task ran longer than its timeout of {after:?}; its worker was killed")]
+    TimedOut {
+        /// The timeout.
+        after: Duration,
+    },
+    /// It was cancelled before it started, or killed on request.
+    #[error("the task was cancelled")]
+    Cancelled,
+    /// An argument or a result could not be encoded or decoded. For example, its own code returned
+    /// an error, it nests more than 512 levels deep, or more than 2^20 of its elements take no
+    /// bytes.
+    #[error("the task's {what} could not be {action}: {reason}")]
+    Codec {
+        /// `argument`, `result` or `shared value`.
+        what: &'static str,
+        /// `encoded` or `decoded`.
+        action: &'static str,
+        /// The codec's message.
+        reason: String,
+    },
+}
+
+/// A report of the death of a worker, or of a one-off process, that ran a task.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{ExitReason, Pool};
+/// let pool = Pool::builder().workers(1).build()?;
+/// let pid = pool.submit(|()| std::process::id(), ())?.join()?;
+/// let error = pool.submit(|()| -> () { std::process::exit(3) }, ())?.join().unwrap_err();
+/// let death = error.death().unwrap();
+/// assert_eq!((death.pid, death.worker, death.reason), (pid, 0, ExitReason::Code(3)));
+/// assert!(death.torn.is_empty() && !death.out_of_memory);
+/// assert!(death.to_string().starts_with(&format!("worker 0 (pid {pid}) ")));
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Death {
+    /// The worker's process id.
+    pub pid: u32,
+    /// The worker's index in its pool, from 0; 0 for a one-off process.
+    pub worker: usize,
+    /// The name of the one-off process, if it was not a worker of a pool.
+    pub process: Option<String>,
+    /// How it ended.
+    pub reason: ExitReason,
+    /// Whether the kernel's out-of-memory killer is the likely cause: it was SIGKILL, and the
+    /// cgroup's count of such kills rose while the task ran.
+    pub out_of_memory: bool,
+    /// Its largest resident set, in bytes, if the fork server could read it.
+    pub peak_rss_bytes: Option<u64>,
+    /// The task: the type name of its function.
+    pub task: &'static str,
+    /// How far the task had come.
+    pub phase: Phase,
+    /// For loops that write: ranges of elements of the operands that the task wrote, whose
+    /// contents are unspecified now. In loops over rows, ranges of rows; over tiles, of the
+    /// tiles' numbers.
+    pub torn: Vec<Range<usize>>,
+    /// What the worker's panic hook or overflow handler recorded, if anything.
+    pub crash_message: Option<String>,
+    /// The end of its standard error, if that was captured.
+    pub stderr_tail: Option<String>,
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Death { pid, worker, reason, task, phase, .. } = self;
+        match &self.process {
+            None => write!(f, "worker {worker}")?,
+            Some(name) => write!(f, "process {name}")?,
+        }
+        write!(f, " (pid {pid}) {reason} while {phase} {task}")?;
+        if self.out_of_memory {
+            f.write_str(", out of memory")?;
+        }
+        if let Some(rss) = self.peak_rss_bytes {
+            write!(f, ", peak {} MiB resident", rss >> 20)?;
+        }
+        if !self.torn.is_empty() {
+            write!(f, ", torn output {:?}", self.torn)?;
+        }
+        if let Some(words) = &self.crash_message {
+            write!(f, ", crash message: {words}")?;
+        }
+        if let Some(text) = self.stderr_tail.as_ref().filter(|text| !text.trim().is_empty()) {
+            write!(f, ", standard error ends: {}", text.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// How far a task had come when its worker died.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Phase, Process};
+/// let error = Process::spawn(|()| -> () { std::process::abort() }, ())?.join().unwrap_err();
+/// assert_eq!(error.death().map(|death| death.phase), Some(Phase::Running));
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Decoding the argument.
+    Decoding,
+    /// Running the function.
+    Running,
+    /// Encoding or writing the result.
+    Publishing,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Decoding => "decoding the argument of",
+            Phase::Running => "running",
+            Phase::Publishing => "publishing the result of",
+        })
+    }
+}
