@@ -1,0 +1,170 @@
+//! A file becomes a picture: format by content, limits first.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+use std::path::Path;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use crate::failure::Failure;
+use crate::jpeg;
+use crate::picture::{Picture, Samples, to_linear};
+use crate::recipe::Recipe;
+
+/// As many bytes of a file tell its format.
+const HEADER_BYTES: usize = 32;
+/// What a decoder may allocate besides the pixels: tables, profiles, text.
+const EXTRA_BYTES: u64 = 64 << 20;
+/// The most bytes that a pixel has: four channels of 16 bits.
+const PIXEL_BYTES_MAX: u64 = 8;
+
+/// Samples of a picture, as its decoder gives them.
+#[derive(Debug)]
+pub enum Depth {
+    /// 8 bits a channel.
+    Eight(Vec<u8>),
+    /// 16 bits a channel.
+    Sixteen(Vec<u16>),
+}
+
+/// A picture as its decoder gives it.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The number of columns that were decoded.
+    pub width: u32,
+    /// The number of rows that were decoded.
+    pub height: u32,
+    /// 1 grey, 2 grey and alpha, 3 red, green and blue, 4 with alpha.
+    pub channels: usize,
+    /// The samples.
+    pub depth: Depth,
+    /// The width and height that the file declares.
+    pub size: (u32, u32),
+    /// Which part of the decoded pixels the picture covers, from the upper left corner.
+    pub part: (f64, f64),
+    /// How the picture is to be turned.
+    pub orientation: Orientation,
+    /// The colour profile (ICC).
+    pub profile: Option<Vec<u8>>,
+}
+
+impl Decoded {
+    /// The picture in linear light.
+    #[must_use]
+    pub fn to_picture(&self) -> Picture {
+        let Decoded { width, height, channels, ref depth, .. } = *self;
+        let mut samples = vec![0; width as usize * height as usize * channels];
+        to_linear(depth.as_samples(), channels, &mut samples);
+        Picture { width, height, channels, samples }
+    }
+}
+
+impl Depth {
+    /// The samples, borrowed.
+    #[must_use]
+    pub fn as_samples(&self) -> Samples<'_> {
+        match self {
+            Depth::Eight(samples) => Samples::Eight(samples),
+            Depth::Sixteen(samples) => Samples::Sixteen(samples),
+        }
+    }
+}
+
+/// Fails if a header declares more pixels than the recipe allows, or none.
+///
+/// # Errors
+///
+/// [`Failure::TooManyPixels`], [`Failure::Decode`].
+pub fn check_pixels(width: u32, height: u32, recipe: &Recipe) -> Result<(), Failure> {
+    if width == 0 || height == 0 {
+        return Err(Failure::Decode(format!("it declares {width} x {height} pixels")));
+    }
+    if u64::from(width) * u64::from(height) > recipe.max_pixels {
+        return Err(Failure::TooManyPixels { width, height, max_pixels: recipe.max_pixels });
+    }
+    Ok(())
+}
+
+/// The format of an open file, by its first bytes. The file is at its beginning afterwards.
+fn format_of(file: &mut File) -> Result<ImageFormat, Failure> {
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    file.by_ref().take(HEADER_BYTES as u64).read_to_end(&mut header)?;
+    file.rewind()?;
+    match image::guess_format(&header) {
+        Ok(
+            format @ (ImageFormat::Jpeg
+            | ImageFormat::Png
+            | ImageFormat::WebP
+            | ImageFormat::Tiff
+            | ImageFormat::Gif
+            | ImageFormat::Bmp),
+        ) => Ok(format),
+        Ok(format) => {
+            Err(Failure::Unsupported { what: format!("the format {format:?} is not supported") })
+        }
+        Err(_) if header.is_empty() => Err(Failure::Empty),
+        Err(_) => {
+            let begins: Vec<_> = header.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            Err(Failure::UnknownFormat { begins: begins.join(" ") })
+        }
+    }
+}
+
+/// Decodes the picture in the file `path`.
+///
+/// # Errors
+///
+/// All that a file can do wrong.
+pub fn decode(path: &Path, recipe: &Recipe) -> Result<(Decoded, ImageFormat), Failure> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(Failure::NotAFile);
+    }
+    let format = format_of(&mut file)?;
+    if format == ImageFormat::Jpeg {
+        // A JPEG is read as a whole, so its size is limited too.
+        let (bytes, max_bytes) =
+            (metadata.len(), recipe.max_pixels.saturating_mul(PIXEL_BYTES_MAX) + EXTRA_BYTES);
+        if bytes > max_bytes {
+            return Err(Failure::TooManyBytes { bytes, max_bytes });
+        }
+        let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
+        file.take(max_bytes).read_to_end(&mut content)?;
+        return Ok((jpeg::decode(&content, recipe)?, format));
+    }
+    Ok((decode_whole(file, format, recipe)?, format))
+}
+
+/// Decodes a picture of any other format than JPEG; of an animation the first frame.
+fn decode_whole(file: File, format: ImageFormat, recipe: &Recipe) -> Result<Decoded, Failure> {
+    let mut limits = Limits::no_limits();
+    limits.max_alloc =
+        Some(recipe.max_pixels.saturating_mul(PIXEL_BYTES_MAX).saturating_add(EXTRA_BYTES));
+    let mut reader = ImageReader::with_format(BufReader::new(file), format);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder()?;
+    let (width, height) = decoder.dimensions();
+    check_pixels(width, height, recipe)?;
+    // What accompanies the pixels is no reason to refuse them.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let profile = decoder.icc_profile().unwrap_or(None);
+    let (channels, depth) = match DynamicImage::from_decoder(decoder)? {
+        DynamicImage::ImageLuma8(image) => (1, Depth::Eight(image.into_raw())),
+        DynamicImage::ImageLumaA8(image) => (2, Depth::Eight(image.into_raw())),
+        DynamicImage::ImageRgb8(image) => (3, Depth::Eight(image.into_raw())),
+        DynamicImage::ImageRgba8(image) => (4, Depth::Eight(image.into_raw())),
+        DynamicImage::ImageLuma16(image) => (1, Depth::Sixteen(image.into_raw())),
+        DynamicImage::ImageLumaA16(image) => (2, Depth::Sixteen(image.into_raw())),
+        DynamicImage::ImageRgb16(image) => (3, Depth::Sixteen(image.into_raw())),
+        DynamicImage::ImageRgba16(image) => (4, Depth::Sixteen(image.into_raw())),
+        other => {
+            let what = format!("pictures of {:?} are not supported", other.color());
+            return Err(Failure::Unsupported { what });
+        }
+    };
+    let part = (f64::from(width), f64::from(height));
+    let size = (width, height);
+    Ok(Decoded { width, height, channels, depth, size, part, orientation, profile })
+}
