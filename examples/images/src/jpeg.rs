@@ -1,4 +1,4 @@
-//! JPEG, decoded at an eighth, a quarter or half of its size.
+//! JPEG, decoded at a fraction of its size.
 
 use image::metadata::Orientation;
 use jpeg_decoder::{Decoder, PixelFormat};

@@ -1,4 +1,4 @@
-//! Two hundred pictures, eight of them bad, and a kill in the middle.
+//! Two hundred pictures, eight of them bad, and a kill.
 //!
 //! With `IMAGES_TEST_TALLY` set, this program is `images` with a function that counts its calls,
 //! and that crashes, hangs or waits where a file says so.
