@@ -20,7 +20,8 @@ use crate::region::npy::NpyHeader;
 use crate::shape::Shape;
 use crate::sys::mmap::Access;
 
-/// A `.npy` file, mapped for reading; from [`SharedArray::map_npy`].
+/// A file, mapped for reading: a `.npy` file, from [`SharedArray::map_npy`], or the bytes of any
+/// file, from [`SharedArray::map_bytes`].
 ///
 /// Pages are read from the file at the first access. It dereferences to an [`ArrayRef`].
 pub struct MappedArray<T> {
@@ -149,6 +150,52 @@ impl<T: Element> SharedArray<T> {
         let (_, data_bytes) = checked_size::<T>(&shape)?;
         let file = Mapping::new_file(path, dtype_of::<T>(), &shape, data_bytes)?;
         Ok(MappedArrayMut(MappedArray::new(path, file)?))
+    }
+}
+
+impl SharedArray<u8> {
+    /// Maps the bytes of a file without reading it into memory first: a text, for
+    /// [`Pool::par_records`](crate::Pool::par_records), or any other format. An empty file gives an
+    /// empty array.
+    ///
+    /// The pool's loops read it where each worker maps it. If the file is shortened against the
+    /// contract, a worker that reads beyond its end dies of SIGBUS: the loop fails with that
+    /// [`Death`](crate::Death), or with another error if the worker had not mapped the file yet,
+    /// and the pool goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`]; [`Error::Layout`] if it is not a regular file; [`Error::Os`].
+    ///
+    /// # Safety
+    ///
+    /// - While the array lives, nobody writes to the file.
+    /// - While the array lives, nobody truncates the file: accesses would end in SIGBUS.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let path = std::env::temp_dir().join(format!("doc-map-bytes-{}.txt", std::process::id()));
+    /// std::fs::write(&path, "one\ntwo\nthree\n").unwrap();
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// // SAFETY: nobody else knows the file, and nothing writes to it here.
+    /// let text = unsafe { SharedArray::map_bytes(&path)? };
+    /// let lines = pool.par_records(&text, b'\n', 4).map(|piece| {
+    ///     piece.iter().filter(|&&byte| byte == b'\n').count()
+    /// });
+    /// assert_eq!(lines.reduce(0, |a, b| a + b)?, 3);
+    /// # std::fs::remove_file(path).unwrap();
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub unsafe fn map_bytes(path: impl AsRef<Path>) -> Result<MappedArray<u8>> {
+        let (mapping, len) = Mapping::plain(path.as_ref())?;
+        let shape = Shape::from([len]);
+        checked_size::<u8>(&shape)?;
+        // SAFETY: the mapping has `len` bytes (`Mapping::plain`), lives as long as the array, in
+        // forked children too, and that they are not written is this function's contract.
+        let elements = unsafe { ArrayRef::new(mapping.base(), shape, None) };
+        Ok(MappedArray { mapping, elements })
     }
 }
 

@@ -20,11 +20,30 @@ use crate::sys::write_file;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum FileLocation {
     /// A file, by its absolute path.
-    File(PathBuf),
+    File(#[serde(with = "path_bytes")] PathBuf),
+    /// A file without a header, by its absolute path.
+    Plain(#[serde(with = "path_bytes")] PathBuf),
     /// A named region, by its name.
     Named(String),
     /// A file under `/dev/shm` without a header, by its name.
     Raw(String),
+}
+
+/// A path as bytes: serde's own encoding refuses what is not UTF-8.
+mod path_bytes {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+        path.as_os_str().as_bytes().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+        Vec::deserialize(from).map(|bytes| OsString::from_vec(bytes).into())
+    }
 }
 
 /// A shared mapping of a `.npy` file or a named region, and the open file behind it.
@@ -81,6 +100,23 @@ impl Mapping {
         let len_bytes = header.data_offset + header.data_bytes;
         let bytes = Bytes::File(FileMapping::map(&file, len_bytes, access)?);
         Ok((Mapping { bytes, address: FileLocation::File(absolute), id, file }, header))
+    }
+
+    /// Maps all bytes of a file for reading, whatever its contents. Returns their number, too: the
+    /// mapping of an empty file has one byte, which must not be read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], [`Error::Layout`], [`Error::Os`].
+    pub(crate) fn plain(path: &Path) -> Result<(Mapping, usize)> {
+        let (shown, access) = (path.display().to_string(), Access::ReadOnly);
+        let file = file::open_regular(path, access, "a regular file")?;
+        let absolute =
+            std::path::absolute(path).map_err(|e| Error::os("getcwd", shown.clone(), e))?;
+        let (id, file_bytes) = file::identity(&file, &shown)?;
+        let len_bytes = usize::try_from(file_bytes).unwrap_or(usize::MAX);
+        let bytes = Bytes::File(FileMapping::map(&file, len_bytes.max(1), access)?);
+        Ok((Mapping { bytes, address: FileLocation::Plain(absolute), id, file }, len_bytes))
     }
 
     /// Maps a named region, read-write.
@@ -147,6 +183,7 @@ impl Mapping {
     ) -> Result<Mapping> {
         let (mapping, _) = match address {
             FileLocation::File(path) => Mapping::file(path, access)?,
+            FileLocation::Plain(path) => return Mapping::plain(path)?.0.only_if(expected),
             // Not locked: the process that lends it to this one holds the lock, and may remove the
             // name.
             FileLocation::Named(name) => {

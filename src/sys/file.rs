@@ -25,13 +25,22 @@ pub(crate) struct FileId {
 ///
 /// [`Error::NotFound`], [`Error::Layout`] if it is not a regular file, [`Error::Os`].
 pub(crate) fn open(path: &Path, access: Access) -> Result<File> {
+    open_regular(path, access, "a .npy file (of a pipe, read a copy with from_npy)")
+}
+
+/// As [`open`]; `expected` says in the error what the path should name.
+///
+/// # Errors
+///
+/// As [`open`].
+pub(crate) fn open_regular(path: &Path, access: Access, expected: &str) -> Result<File> {
     // A FIFO would block until someone opens its other end.
     let file = open_with(path, access, libc::O_NONBLOCK)?;
     let shown = path.display().to_string();
     let metadata = file.metadata().map_err(|e| Error::os("fstat", shown.clone(), e))?;
     if !metadata.is_file() {
-        let found = "not a regular file".to_owned();
-        let expected = "a .npy file (of a pipe, read a copy with from_npy)".to_owned();
+        let found = if metadata.is_dir() { "a folder" } else { "not a regular file" };
+        let (found, expected) = (found.to_owned(), expected.to_owned());
         return Err(Error::Layout { place: shown, found, expected });
     }
     Ok(file)

@@ -4,6 +4,7 @@
 mod arrays;
 #[path = "../common/mod.rs"]
 mod common;
+mod mapped_bytes;
 mod named;
 mod npy;
 mod numpy_interop;
