@@ -18,6 +18,7 @@ PYTHON = VENV / "bin" / "python"
 PACKAGES = (
     "numpy", "mkl", "scipy-openblas64", "gmpy2", "python-flint", "loky", "bottleneck", "numexpr",
     "fast-histogram", "scipy", "opencv-python-headless", "scikit-image", "dask", "polars",
+    "pillow",
 )  # fmt: skip
 
 # The source of a rival that is not a crate: its Python package, and its library inside the venv.
@@ -31,13 +32,18 @@ LIBRARIES = {
 IN_PYTHON = {
     "executor-fork", "executor-forkserver", "executor-spawn", "pool-fork", "multiprocessing",
     "loky", "shared-memory", "cpython", "numpy", "numpy-mkl", "bottleneck", "numexpr",
-    "fast-histogram", "scipy", "opencv", "apply-parallel", "polars",
+    "fast-histogram", "scipy", "opencv", "apply-parallel", "polars", "pillow", "pillow-draft",
+    "opencv-reduced", "mogrify", "parallel", "vipsthumbnail",
 }  # fmt: skip
 # Rivals whose package has another name.
 WHEELS = {
     "opencv": "opencv-python-headless", "apply-parallel": "scikit-image",
-    "bottleneck": "Bottleneck",
+    "bottleneck": "Bottleneck", "pillow-draft": "pillow", "opencv-reduced": "opencv-python-headless",
 }  # fmt: skip
+# Workloads that are programs, also ours: a script starts them.
+PROGRAMS = {"images"}
+# Commands of the system, and how they tell their version.
+COMMANDS = {"mogrify": "-version", "parallel": "--version", "vipsthumbnail": "--version"}
 # Rivals that are one crate used in two ways, or none at all.
 CRATES = {"rayon-outside": "rayon"}
 NO_CRATE = {"std", "threads", "threads-huge"}
@@ -69,9 +75,13 @@ def set_up() -> None:
         subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", package], check=False)
 
 
-def build() -> None:
-    """Builds the rivals in Rust, and ours."""
-    subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=HERE, check=True)
+def build(suites: list[str]) -> None:
+    """Builds the rivals in Rust, and ours, as far as these suites need them."""
+    command = ["cargo", "build", "--release", "--quiet"]
+    if "images" in suites:
+        subprocess.run([*command, "-p", "images"], cwd=HERE.parents[1], check=True)
+    if suites != ["images"]:
+        subprocess.run(command, cwd=HERE, check=True)
 
 
 def version(name: str) -> str:
@@ -81,6 +91,9 @@ def version(name: str) -> str:
         return subprocess.run(command, cwd=HERE, capture_output=True, text=True).stdout.strip()
     if name in OWN_LIBRARIES:
         return OWN_LIBRARIES[name]
+    if name in COMMANDS:
+        found = subprocess.run([name, COMMANDS[name]], capture_output=True, text=True).stdout
+        return found.partition("\n")[0]
     if name in NO_CRATE:
         command = ["rustc", "--version"]
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
@@ -116,9 +129,9 @@ def library_of(name: str) -> str:
 
 def command_of(name: str, workload: str) -> list[str]:
     release = HERE / "target" / "release"
-    if name == "brigade":
+    if name == "brigade" and workload not in PROGRAMS:
         return [str(release / "ours"), workload]
-    if name in IN_PYTHON:
+    if name in IN_PYTHON or workload in PROGRAMS:
         # Those of the standard library need no virtual environment.
         python = PYTHON if PYTHON.exists() else sys.executable
         return [str(python), str(HERE / "rivals.py"), f"{name}/{workload}"]

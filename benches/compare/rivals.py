@@ -21,6 +21,7 @@ from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 import array_rivals
+import image_rivals
 
 EXIT_NO_SUCH_WORKLOAD = 3
 EXIT_NOT_INSTALLED = 4
@@ -392,6 +393,7 @@ WORKLOADS = {
     "random": array_call(array_rivals.random),
     "filter": array_call(array_rivals.filters),
     "sort": sort,
+    "images": image_rivals.images,
 }
 
 

@@ -46,6 +46,7 @@ FIGURES = {
     "round_trip_us": False,
     "lock_unlock_ns": False,
     "call_ms": False,
+    "pictures_per_s": True,
 }
 
 EXECUTORS = ("executor-fork", "executor-forkserver", "executor-spawn")
@@ -197,6 +198,16 @@ def sort(quick: bool, workers: int) -> Iterator[Case]:
                 yield case(call, dtype, exponent, ("numpy", "polars"))
 
 
+PHOTOGRAPHERS = (
+    "pillow", "pillow-draft", "opencv", "opencv-reduced", "mogrify", "parallel", "vipsthumbnail",
+)  # fmt: skip
+
+
+def images(quick: bool, workers: int) -> Iterator[Case]:
+    """A folder of photographs of 12 megapixels becomes one of 256 pixels."""
+    yield Case("images", dict(pictures=8 if quick else 48, workers=workers), PHOTOGRAPHERS)
+
+
 SUITES = {
     "matmul": matmul,
     "bigint": bigint,
@@ -205,4 +216,5 @@ SUITES = {
     "memory": memory,
     "arrays": arrays,
     "sort": sort,
+    "images": images,
 }

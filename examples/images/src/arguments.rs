@@ -21,13 +21,13 @@ const SIZE: u32 = 256;
 Exit codes: 0 all done, 1 a file failed, 2 wrong command line, 130 interrupted."
 )]
 pub struct Arguments {
-    /// The folder of the pictures, with all folders in it
+    /// The folder of the pictures, with all folders in it; with --tiles a picture
     #[arg(value_name = "IN_DIR")]
     pub input: PathBuf,
-    /// Where the outputs go, made if need be
+    /// Where the outputs go, made if need be; with --tiles a file
     #[arg(value_name = "OUT_DIR")]
     pub output: PathBuf,
-    /// The longer side of an output, in pixels [default: 256]
+    /// The longer side of an output, in pixels [default: 256; with --tiles the picture's own]
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=65_535))]
     pub size: Option<u32>,
     /// Blur by a Gaussian of this standard deviation, in pixels of the output, at most 1000
@@ -47,7 +47,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
     /// What is done: run again with it to do the rest
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "tiles")]
     pub journal: Option<PathBuf>,
     /// Run what has failed before once more
     #[arg(long, requires = "journal")]
@@ -60,6 +60,12 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 100)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub max_megapixels: u32,
+    /// Divide one large picture between all workers: IN_DIR and OUT_DIR are files
+    #[arg(long)]
+    pub tiles: bool,
+    /// Show where the picture changes (the magnitude of its gradient, by Sobel); needs --tiles
+    #[arg(long, requires = "tiles")]
+    pub edges: bool,
     /// Print one line of JSON instead of the summary
     #[arg(long)]
     pub json: bool,
@@ -80,9 +86,10 @@ impl Arguments {
     #[must_use]
     pub fn recipe(&self) -> Recipe {
         Recipe {
-            size: self.size.or(Some(SIZE)),
+            size: self.size.or((!self.tiles).then_some(SIZE)),
             blur: self.blur,
             grey: self.grey,
+            edges: self.edges,
             format: self.format,
             quality: self.quality,
             max_pixels: u64::from(self.max_megapixels) * 1_000_000,

@@ -11,6 +11,9 @@ use crate::folder::{self, Contents};
 use crate::report::Stop;
 use crate::task::Job;
 
+/// How many workers may die in a loop over one picture. A batch has its own rule.
+const DEATHS_MAX: u32 = 8;
+
 /// What has come of a folder.
 #[derive(Debug)]
 pub struct Outcome {
@@ -37,7 +40,7 @@ fn folders(arguments: &Arguments) -> Result<(PathBuf, PathBuf), Stop> {
     let usage = |path: &Path, e: &dyn fmt::Display| Stop::usage(path, e);
     let found = std::fs::metadata(input).map_err(|e| usage(input, &e))?;
     if !found.is_dir() {
-        return Err(usage(input, &"not a folder"));
+        return Err(usage(input, &"not a folder; give a folder, or --tiles for one picture"));
     }
     let input = std::fs::canonicalize(input).map_err(|e| usage(input, &e))?;
     // Checked before it is made, as far as it is there.
@@ -109,7 +112,7 @@ pub fn run<E: fmt::Display>(
 ///
 /// [`Stop`] if there cannot be such a pool.
 pub fn pool(arguments: &Arguments) -> Result<Pool, Stop> {
-    let mut builder = Pool::builder().name("images").capture_stderr();
+    let mut builder = Pool::builder().name("images").capture_stderr().retries(DEATHS_MAX);
     if let Some(workers) = arguments.workers {
         builder = builder.workers(workers);
     }

@@ -5,10 +5,11 @@ use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::jpeg;
+use crate::jpeg::Jpeg;
 use crate::picture::{Picture, Samples, to_linear};
 use crate::recipe::Recipe;
 
@@ -28,21 +29,28 @@ pub enum Depth {
     Sixteen(Vec<u16>),
 }
 
-/// A picture as its decoder gives it.
-#[derive(Debug)]
-pub struct Decoded {
-    /// The number of columns that were decoded.
+/// What a header says of a picture, and of the pixels that its decoder will give.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// The number of columns that are decoded.
     pub width: u32,
-    /// The number of rows that were decoded.
+    /// The number of rows that are decoded.
     pub height: u32,
     /// 1 grey, 2 grey and alpha, 3 red, green and blue, 4 with alpha.
     pub channels: usize,
-    /// The samples.
-    pub depth: Depth,
     /// The width and height that the file declares.
     pub size: (u32, u32),
     /// Which part of the decoded pixels the picture covers, from the upper left corner.
     pub part: (f64, f64),
+}
+
+/// A picture as its decoder gives it.
+#[derive(Debug)]
+pub struct Decoded {
+    /// What the header says.
+    pub header: Header,
+    /// The samples.
+    pub depth: Depth,
     /// How the picture is to be turned.
     pub orientation: Orientation,
     /// The colour profile (ICC).
@@ -53,9 +61,9 @@ impl Decoded {
     /// The picture in linear light.
     #[must_use]
     pub fn to_picture(&self) -> Picture {
-        let Decoded { width, height, channels, ref depth, .. } = *self;
+        let Header { width, height, channels, .. } = self.header;
         let mut samples = vec![0; width as usize * height as usize * channels];
-        to_linear(depth.as_samples(), channels, &mut samples);
+        to_linear(self.depth.as_samples(), channels, &mut samples);
         Picture { width, height, channels, samples }
     }
 }
@@ -111,60 +119,90 @@ fn format_of(file: &mut File) -> Result<ImageFormat, Failure> {
     }
 }
 
-/// Decodes the picture in the file `path`.
-///
-/// # Errors
-///
-/// All that a file can do wrong.
-pub fn decode(path: &Path, recipe: &Recipe) -> Result<(Decoded, ImageFormat), Failure> {
+/// A picture whose header was read.
+enum Opened {
+    /// A JPEG.
+    Jpeg(Jpeg),
+    /// Any other format; of an animation the first frame.
+    Other(Header, Box<dyn ImageDecoder>),
+}
+
+/// Opens the picture in the file `path`, and reads its header.
+fn open(path: &Path, recipe: &Recipe) -> Result<(Opened, ImageFormat), Failure> {
     let mut file = File::open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(Failure::NotAFile);
     }
     let format = format_of(&mut file)?;
+    let max_bytes = recipe.max_pixels.saturating_mul(PIXEL_BYTES_MAX).saturating_add(EXTRA_BYTES);
     if format == ImageFormat::Jpeg {
         // A JPEG is read as a whole, so its size is limited too.
-        let (bytes, max_bytes) =
-            (metadata.len(), recipe.max_pixels.saturating_mul(PIXEL_BYTES_MAX) + EXTRA_BYTES);
+        let bytes = metadata.len();
         if bytes > max_bytes {
             return Err(Failure::TooManyBytes { bytes, max_bytes });
         }
         let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
         file.take(max_bytes).read_to_end(&mut content)?;
-        return Ok((jpeg::decode(&content, recipe)?, format));
+        return Ok((Opened::Jpeg(Jpeg::open(content, recipe)?), format));
     }
-    Ok((decode_whole(file, format, recipe)?, format))
-}
-
-/// Decodes a picture of any other format than JPEG; of an animation the first frame.
-fn decode_whole(file: File, format: ImageFormat, recipe: &Recipe) -> Result<Decoded, Failure> {
     let mut limits = Limits::no_limits();
-    limits.max_alloc =
-        Some(recipe.max_pixels.saturating_mul(PIXEL_BYTES_MAX).saturating_add(EXTRA_BYTES));
+    limits.max_alloc = Some(max_bytes);
     let mut reader = ImageReader::with_format(BufReader::new(file), format);
     reader.limits(limits);
-    let mut decoder = reader.into_decoder()?;
+    let decoder = Box::new(reader.into_decoder()?);
     let (width, height) = decoder.dimensions();
     check_pixels(width, height, recipe)?;
+    let colour = decoder.color_type();
+    if matches!(colour, ColorType::Rgb32F | ColorType::Rgba32F) {
+        return Err(Failure::Unsupported {
+            what: format!("pictures of {colour:?} are not supported"),
+        });
+    }
+    let (channels, size) = (colour.channel_count().into(), (width, height));
+    let part = (f64::from(width), f64::from(height));
+    Ok((Opened::Other(Header { width, height, channels, size, part }, decoder), format))
+}
+
+/// Reads the header of the picture in the file `path`.
+///
+/// # Errors
+///
+/// What is wrong with the file, as far as its header says.
+pub fn header(path: &Path, recipe: &Recipe) -> Result<Header, Failure> {
+    match open(path, recipe)?.0 {
+        Opened::Jpeg(jpeg) => Ok(jpeg.header()),
+        Opened::Other(header, _) => Ok(header),
+    }
+}
+
+/// Decodes the picture in the file `path`.
+///
+/// # Errors
+///
+/// Whatever is wrong with the file.
+pub fn decode(path: &Path, recipe: &Recipe) -> Result<(Decoded, ImageFormat), Failure> {
+    let (opened, format) = open(path, recipe)?;
+    let (header, mut decoder) = match opened {
+        Opened::Jpeg(jpeg) => return Ok((jpeg.decode()?, format)),
+        Opened::Other(header, decoder) => (header, decoder),
+    };
     // What accompanies the pixels is no reason to refuse them.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let profile = decoder.icc_profile().unwrap_or(None);
-    let (channels, depth) = match DynamicImage::from_decoder(decoder)? {
-        DynamicImage::ImageLuma8(image) => (1, Depth::Eight(image.into_raw())),
-        DynamicImage::ImageLumaA8(image) => (2, Depth::Eight(image.into_raw())),
-        DynamicImage::ImageRgb8(image) => (3, Depth::Eight(image.into_raw())),
-        DynamicImage::ImageRgba8(image) => (4, Depth::Eight(image.into_raw())),
-        DynamicImage::ImageLuma16(image) => (1, Depth::Sixteen(image.into_raw())),
-        DynamicImage::ImageLumaA16(image) => (2, Depth::Sixteen(image.into_raw())),
-        DynamicImage::ImageRgb16(image) => (3, Depth::Sixteen(image.into_raw())),
-        DynamicImage::ImageRgba16(image) => (4, Depth::Sixteen(image.into_raw())),
+    let depth = match DynamicImage::from_decoder(decoder)? {
+        DynamicImage::ImageLuma8(image) => Depth::Eight(image.into_raw()),
+        DynamicImage::ImageLumaA8(image) => Depth::Eight(image.into_raw()),
+        DynamicImage::ImageRgb8(image) => Depth::Eight(image.into_raw()),
+        DynamicImage::ImageRgba8(image) => Depth::Eight(image.into_raw()),
+        DynamicImage::ImageLuma16(image) => Depth::Sixteen(image.into_raw()),
+        DynamicImage::ImageLumaA16(image) => Depth::Sixteen(image.into_raw()),
+        DynamicImage::ImageRgb16(image) => Depth::Sixteen(image.into_raw()),
+        DynamicImage::ImageRgba16(image) => Depth::Sixteen(image.into_raw()),
         other => {
             let what = format!("pictures of {:?} are not supported", other.color());
             return Err(Failure::Unsupported { what });
         }
     };
-    let part = (f64::from(width), f64::from(height));
-    let size = (width, height);
-    Ok(Decoded { width, height, channels, depth, size, part, orientation, profile })
+    Ok((Decoded { header, depth, orientation, profile }, format))
 }

@@ -1,9 +1,11 @@
 //! JPEG, decoded at a fraction of its size.
 
+use std::io::Cursor;
+
 use image::metadata::Orientation;
 use jpeg_decoder::{Decoder, PixelFormat};
 
-use crate::decode::{Decoded, Depth, check_pixels};
+use crate::decode::{Decoded, Depth, Header, check_pixels};
 use crate::failure::Failure;
 use crate::recipe::Recipe;
 
@@ -11,45 +13,63 @@ use crate::recipe::Recipe;
 /// decoder leaves out cannot be seen in the output.
 const MARGIN: u32 = 2;
 
-/// Decodes a JPEG, not much larger than the recipe needs it.
-pub(crate) fn decode(bytes: &[u8], recipe: &Recipe) -> Result<Decoded, Failure> {
-    let mut decoder = Decoder::new(bytes);
-    decoder.read_info()?;
-    let Some(info) = decoder.info() else {
-        return Err(Failure::Decode("it has no picture".to_owned()));
-    };
-    let size = (u32::from(info.width), u32::from(info.height));
-    check_pixels(size.0, size.1, recipe)?;
-    let target = recipe.target(size.0, size.1);
-    // The decoder takes the first scale at which one side is large enough.
-    let wanted = |target: u32, len: u16| u16::try_from(target * MARGIN).unwrap_or(len).min(len);
-    let (width, height) =
-        decoder.scale(wanted(target.0, info.width), wanted(target.1, info.height))?;
-    let (width, height) = (u32::from(width), u32::from(height));
-    let bytes = decoder.decode()?;
-    let (channels, depth) = match info.pixel_format {
-        PixelFormat::L8 => (1, Depth::Eight(bytes)),
-        PixelFormat::RGB24 => (3, Depth::Eight(bytes)),
-        PixelFormat::L16 => (1, Depth::Sixteen(bytemuck::pod_collect_to_vec(&bytes))),
-        PixelFormat::CMYK32 => (3, Depth::Eight(rgb_of_cmyk(&bytes))),
-    };
-    let orientation = decoder.exif_data().and_then(Orientation::from_exif_chunk);
-    let scale = eighths(size.0.max(size.1), width.max(height));
-    Ok(Decoded {
-        width,
-        height,
-        channels,
-        depth,
-        size,
-        part: (f64::from(size.0) * scale, f64::from(size.1) * scale),
-        orientation: orientation.unwrap_or(Orientation::NoTransforms),
+/// A JPEG whose header was read.
+pub(crate) struct Jpeg {
+    decoder: Decoder<Cursor<Vec<u8>>>,
+    format: PixelFormat,
+    header: Header,
+}
+
+impl Jpeg {
+    /// Reads the header of a JPEG, which is to be decoded not much larger than the recipe needs it.
+    pub(crate) fn open(content: Vec<u8>, recipe: &Recipe) -> Result<Jpeg, Failure> {
+        let mut decoder = Decoder::new(Cursor::new(content));
+        decoder.read_info()?;
+        let Some(info) = decoder.info() else {
+            return Err(Failure::Decode("it has no picture".to_owned()));
+        };
+        let size = (u32::from(info.width), u32::from(info.height));
+        check_pixels(size.0, size.1, recipe)?;
+        let target = recipe.target(size.0, size.1);
+        // The decoder takes the first scale at which one side is large enough.
+        let wanted = |target: u32, len: u16| u16::try_from(target * MARGIN).unwrap_or(len).min(len);
+        let (width, height) =
+            decoder.scale(wanted(target.0, info.width), wanted(target.1, info.height))?;
+        let (width, height) = (u32::from(width), u32::from(height));
+        let channels = match info.pixel_format {
+            PixelFormat::L8 | PixelFormat::L16 => 1,
+            PixelFormat::RGB24 | PixelFormat::CMYK32 => 3,
+        };
+        let scale = scale(size.0.max(size.1), width.max(height));
+        let part = (f64::from(size.0) * scale, f64::from(size.1) * scale);
+        let header = Header { width, height, channels, size, part };
+        Ok(Jpeg { decoder, format: info.pixel_format, header })
+    }
+
+    /// What the header says.
+    pub(crate) fn header(&self) -> Header {
+        self.header
+    }
+
+    /// Decodes the pixels.
+    pub(crate) fn decode(self) -> Result<Decoded, Failure> {
+        let Jpeg { mut decoder, format, header } = self;
+        let bytes = decoder.decode()?;
+        let depth = match format {
+            PixelFormat::L8 | PixelFormat::RGB24 => Depth::Eight(bytes),
+            PixelFormat::L16 => Depth::Sixteen(bytemuck::pod_collect_to_vec(&bytes)),
+            PixelFormat::CMYK32 => Depth::Eight(rgb_of_cmyk(&bytes)),
+        };
+        let orientation = decoder.exif_data().and_then(Orientation::from_exif_chunk);
+        let orientation = orientation.unwrap_or(Orientation::NoTransforms);
         // A profile of inks says nothing about red, green and blue.
-        profile: decoder.icc_profile().filter(|_| info.pixel_format != PixelFormat::CMYK32),
-    })
+        let profile = decoder.icc_profile().filter(|_| format != PixelFormat::CMYK32);
+        Ok(Decoded { header, depth, orientation, profile })
+    }
 }
 
 /// The scale that makes `scaled` of `len`, rounded up.
-fn eighths(len: u32, scaled: u32) -> f64 {
+fn scale(len: u32, scaled: u32) -> f64 {
     let found = [1, 2, 4, 8].into_iter().find(|eighths| (len * eighths).div_ceil(8) == scaled);
     f64::from(found.unwrap_or(8)) / 8.0
 }

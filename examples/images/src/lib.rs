@@ -16,11 +16,13 @@ pub mod encode;
 pub mod failure;
 pub mod folder;
 mod jpeg;
+mod large;
 pub mod light;
 pub mod picture;
 pub mod recipe;
 pub mod report;
 pub mod task;
+pub mod tiles;
 
 use arguments::Arguments;
 use report::Stop;
@@ -43,6 +45,11 @@ fn run<E: fmt::Display>(
     arguments: &Arguments,
     function: impl Fn(&Job, &Key) -> Result<u64, E> + Copy + Send + 'static,
 ) -> Result<u8, Stop> {
+    if arguments.tiles {
+        let outcome = tiles::run(&batch::pool(arguments)?, arguments)?;
+        outcome.print(arguments.json, io::stdout().lock())?;
+        return Ok(0);
+    }
     let outcome = batch::run(arguments, function)?;
     outcome.print(arguments.json, io::stdout().lock())?;
     Ok(outcome.exit_code())

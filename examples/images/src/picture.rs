@@ -10,7 +10,7 @@ use crate::light;
 use crate::recipe::Recipe;
 
 /// The parts of red, green and blue in the luminance, of 65536.
-pub const LUMINANCE: [u32; 3] = [13_933, 46_871, 4_732];
+const LUMINANCE: [u32; 3] = [13_933, 46_871, 4_732];
 
 /// Samples of a picture as a decoder gives them, row after row, in sRGB.
 #[derive(Debug, Clone, Copy)]
@@ -97,6 +97,25 @@ pub fn from_linear(samples: &[u16], channels: usize, out: &mut [u8]) {
     }
 }
 
+/// The luminance of pixels of 3 or 4 `channels`; `out` has two channels less.
+pub fn grey(samples: &[u16], channels: usize, out: &mut [u16]) {
+    let pixels = samples.chunks_exact(channels);
+    for (out, pixel) in out.chunks_exact_mut(channels - 2).zip(pixels) {
+        let parts = pixel.iter().zip(LUMINANCE).map(|(&value, part)| u32::from(value) * part);
+        out[0] = u16::try_from((parts.sum::<u32>() + 32_768) >> 16).unwrap_or(u16::MAX);
+        out[1..].copy_from_slice(&pixel[3..]);
+    }
+}
+
+/// Pixels of 2 or 4 `channels` over a white ground; `out` has one channel less.
+pub fn over_white(samples: &[u16], channels: usize, out: &mut [u16]) {
+    let pixels = samples.chunks_exact(channels);
+    for (out, pixel) in out.chunks_exact_mut(channels - 1).zip(pixels) {
+        let ground = u16::MAX - pixel[channels - 1];
+        out.iter_mut().zip(pixel).for_each(|(out, &value)| *out = value.saturating_add(ground));
+    }
+}
+
 /// The part of a picture that is resized, in pixels from its upper left corner.
 #[derive(Debug, Clone, Copy)]
 pub struct Window {
@@ -142,9 +161,14 @@ fn resize_typed<P: PixelTrait + InnerPixel>(
         .map_err(|e| fail(&e))?;
     let mut out = TypedImage::<P>::from_buffer(target.0, target.1, bytemuck::cast_slice_mut(out))
         .map_err(|e| fail(&e))?;
+    // Rounding must not put the end of the last window beyond that of the picture.
+    let (end, mut rows) = (f64::from(height), window.height);
+    while window.top + rows > end {
+        rows = rows.min(end - window.top).next_down();
+    }
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
-        .crop(0.0, window.top, window.width, window.height)
+        .crop(0.0, window.top, window.width, rows)
         .use_alpha(false);
     Resizer::new().resize_typed(&source, &mut out, &options).map_err(|e| fail(&e))
 }
@@ -196,37 +220,25 @@ impl Picture {
         Picture { width, height, channels, samples }
     }
 
-    /// The luminance.
     fn grey(self) -> Picture {
-        if self.channels < 3 {
-            return self;
+        match self.channels {
+            1 | 2 => self,
+            channels => self.mapped(channels - 2, grey),
         }
-        let channels = self.channels - 2;
-        let pixels = self.samples.chunks_exact(self.channels);
-        let grey = |pixel: &[u16]| {
-            let parts = pixel.iter().zip(LUMINANCE).map(|(&value, part)| u32::from(value) * part);
-            u16::try_from((parts.sum::<u32>() + 32_768) >> 16).unwrap_or(u16::MAX)
-        };
-        let samples = match channels {
-            1 => pixels.map(grey).collect(),
-            _ => pixels.flat_map(|pixel| [grey(pixel), pixel[3]]).collect(),
-        };
-        Picture { channels, samples, ..self }
     }
 
     /// The picture over a white ground.
     #[must_use]
     pub fn over_white(self) -> Picture {
-        if !self.channels.is_multiple_of(2) {
-            return self;
+        match self.channels {
+            1 | 3 => self,
+            channels => self.mapped(channels - 1, over_white),
         }
-        let channels = self.channels - 1;
-        let pixels = self.samples.chunks_exact(self.channels);
-        let over = |pixel: &[u16]| {
-            let ground = u16::MAX - pixel[channels];
-            pixel[..channels].iter().map(|&value| value.saturating_add(ground)).collect::<Vec<_>>()
-        };
-        let samples = pixels.flat_map(over).collect();
+    }
+
+    fn mapped(self, channels: usize, function: fn(&[u16], usize, &mut [u16])) -> Picture {
+        let mut samples = vec![0; self.samples.len() / self.channels * channels];
+        function(&self.samples, self.channels, &mut samples);
         Picture { channels, samples, ..self }
     }
 

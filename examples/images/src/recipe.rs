@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use clap::ValueEnum;
 use image::ImageFormat;
 use serde::{Deserialize, Serialize};
 
 /// The format of the outputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Format {
     /// The format that the picture has.
     Same,
@@ -38,6 +39,13 @@ impl Format {
             Format::Bmp => ImageFormat::Bmp,
         }
     }
+
+    /// The format of outputs in `format`, if there can be such outputs.
+    #[must_use]
+    pub fn from_image(format: ImageFormat) -> Option<Format> {
+        let formats = Format::value_variants().iter().skip(1);
+        formats.copied().find(|known| known.of(format) == format && *known != Format::Same)
+    }
 }
 
 /// What is made of each picture.
@@ -49,6 +57,8 @@ pub struct Recipe {
     pub blur: f32,
     /// The output has no colours.
     pub grey: bool,
+    /// The output shows where the picture changes: the magnitude of its gradient.
+    pub edges: bool,
     /// The format of the output.
     pub format: Format,
     /// The quality of a JPEG, 1 to 100.
@@ -76,12 +86,12 @@ impl Recipe {
 /// The settings that decide what the outputs are: the label of a journal.
 impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Recipe { size, blur, grey, format, quality, .. } = self;
+        let Recipe { size, blur, grey, edges, format, quality, .. } = self;
         match size {
             Some(size) => write!(f, "size {size}")?,
             None => f.write_str("whole size")?,
         }
-        write!(f, ", blur {blur}, grey {grey}, {format:?}, quality {quality}")
+        write!(f, ", blur {blur}, grey {grey}, edges {edges}, {format:?}, quality {quality}")
     }
 }
 
@@ -91,7 +101,7 @@ mod tests {
 
     fn of_size(size: Option<u32>) -> Recipe {
         let (format, max_pixels) = (Format::Same, 1);
-        Recipe { size, blur: 0.0, grey: false, format, quality: 85, max_pixels }
+        Recipe { size, blur: 0.0, grey: false, edges: false, format, quality: 85, max_pixels }
     }
 
     #[test]

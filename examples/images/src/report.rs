@@ -25,6 +25,11 @@ impl Stop {
         Stop::Usage(format!("{}: {why}", shown(path)))
     }
 
+    /// What was to be made of `path` has failed.
+    pub fn failure(path: &Path, why: &dyn fmt::Display) -> Stop {
+        Stop::Failure(format!("{}: {why}", shown(path)))
+    }
+
     /// What a run has to say, and its exit code.
     #[must_use]
     pub fn code(&self) -> u8 {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use brigade::batch::Key;
 use serde::{Deserialize, Serialize};
 
-use crate::decode::decode;
+use crate::decode::{Header, decode};
 use crate::encode::{has_alpha, output_name, write};
 use crate::failure::Failure;
 use crate::recipe::Recipe;
@@ -52,8 +52,9 @@ pub fn process(job: &Job, key: &Key) -> Result<u64, Failure> {
     let (decoded, found) = decode(&input, recipe)?;
     let format = recipe.format.of(found);
     let path = job.output().join(output_name(job.input(), relative, format)?);
-    let target = recipe.target(decoded.size.0, decoded.size.1);
-    let picture = decoded.to_picture().resized(decoded.part, target)?.filtered(recipe);
+    let Header { size, part, .. } = decoded.header;
+    let target = recipe.target(size.0, size.1);
+    let picture = decoded.to_picture().resized(part, target)?.filtered(recipe);
     let picture = if has_alpha(format) { picture } else { picture.over_white() };
     let mut image = picture.to_image();
     image.apply_orientation(decoded.orientation);

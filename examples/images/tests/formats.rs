@@ -19,6 +19,7 @@ const RECIPE: Recipe = Recipe {
     size: Some(64),
     blur: 0.0,
     grey: false,
+    edges: false,
     format: Format::Png,
     quality: 90,
     max_pixels: 10_000_000,

@@ -74,8 +74,11 @@ fn a_wrong_command_line_is_exit_code_2_and_says_what_is_wrong() {
     wrong(&["in", "out", "--format", "svg"], "webp");
     wrong(&["in", "out", "--workers", "0"], "workers");
     wrong(&["in", "out", "--retry-failed"], "--journal");
+    wrong(&["in", "out", "--edges"], "--tiles");
+    wrong(&["in", "out.png", "--tiles"], "not a file");
+    wrong(&["in/a.jpg", "out", "--tiles"], "names no format");
     wrong(&["no such", "out"], "images: no such: No such file");
-    wrong(&["in/a.jpg", "out"], "not a folder");
+    wrong(&["in/a.jpg", "out"], "--tiles for one picture");
     wrong(&["in", "in/a.jpg"], "in/a.jpg");
     wrong(&["in", "out", "--journal", "in/a.jpg"], "a.jpg");
     wrong(&["in", "out", "--journal", "no/such/journal"], "no/such/journal");
