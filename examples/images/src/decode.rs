@@ -122,7 +122,7 @@ fn format_of(file: &mut File) -> Result<ImageFormat, Failure> {
 /// A picture whose header was read.
 enum Opened {
     /// A JPEG.
-    Jpeg(Jpeg),
+    Jpeg(Box<Jpeg>),
     /// Any other format; of an animation the first frame.
     Other(Header, Box<dyn ImageDecoder>),
 }
@@ -144,7 +144,7 @@ fn open(path: &Path, recipe: &Recipe) -> Result<(Opened, ImageFormat), Failure> 
         }
         let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
         file.take(max_bytes).read_to_end(&mut content)?;
-        return Ok((Opened::Jpeg(Jpeg::open(content, recipe)?), format));
+        return Ok((Opened::Jpeg(Box::new(Jpeg::open(content, recipe)?)), format));
     }
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(max_bytes);
