@@ -187,8 +187,8 @@ pub use channel::{
 };
 #[cfg(not(loom))]
 pub use compute::{
-    Axes, FilterFloat, FilterInteger, Matrix, MatrixBase, MatrixMut, Neighbours, Product,
-    RandomFloat, RowIndex, Scalar, SharedBigUint, Side, SortKey,
+    Axes, ByteGroups, FilterFloat, FilterInteger, Group, Groups, Matrix, MatrixBase, MatrixMut,
+    Neighbours, Product, RandomFloat, RowIndex, Scalar, SharedBigUint, Side, SortKey,
 };
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;

@@ -12,7 +12,8 @@ mod progress;
 mod team_call;
 
 pub use arrays::{
-    Axes, FilterFloat, FilterInteger, Neighbours, RandomFloat, RowIndex, Side, SortKey,
+    Axes, ByteGroups, FilterFloat, FilterInteger, Group, Groups, Neighbours, RandomFloat, RowIndex,
+    Side, SortKey,
 };
 pub use bigint::SharedBigUint;
 pub use matmul::{Matrix, MatrixBase, MatrixMut, Product, Scalar};

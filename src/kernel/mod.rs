@@ -6,6 +6,8 @@ pub mod bigint;
 pub(crate) mod elementwise;
 mod float;
 pub(crate) mod gather;
+#[cfg(not(loom))]
+pub(crate) mod group;
 pub mod matmul;
 pub(crate) mod number;
 pub(crate) mod random;

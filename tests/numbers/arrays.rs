@@ -5,6 +5,7 @@ mod elementwise;
 mod faults;
 mod filter;
 mod gather;
+mod group_by;
 mod histogram;
 mod modes;
 mod random;

@@ -58,12 +58,19 @@ fn a_worker_that_is_killed_at_any_time_changes_no_result() {
             let pool = pool(1);
             (pool.sum(&x).unwrap(), pool.cumsum(&x).unwrap(), pool.permutation(900_001, 3).unwrap())
         };
+        let keys = SharedArray::from_fn([2_000_003], |[i]| (i % 300) as u16).unwrap();
+        let groups = |pool: &Pool| {
+            let sparse = pool.group_by(&keys, &x).unwrap();
+            (sparse.sums, pool.group_by_dense(&keys, &x, 300).unwrap().means)
+        };
+        let expected_groups = groups(&pool(1));
         for _ in 0..4 {
             let pool = Pool::builder().workers(2).retries(1).build().unwrap();
             let pid = pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap();
             std::thread::scope(|scope| {
                 scope.spawn(|| kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL));
                 assert_eq!(pool.sum(&x).unwrap(), expected.0);
+                assert_eq!(groups(&pool), expected_groups);
                 assert_eq!(pool.cumsum(&x).unwrap(), expected.1);
                 assert_eq!(pool.permutation(900_001, 3).unwrap(), expected.2);
             });
