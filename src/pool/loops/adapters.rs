@@ -14,7 +14,7 @@ use crate::pool::loops::operand::{
     ByRows, ClaimedChunk, Cut, Elements, HostOperand, Operand, Sealed, Unit, WorkerOperand,
     for_each_array,
 };
-use crate::pool::loops::rows::{self, Rows, RowsMut};
+use crate::pool::loops::rows::{Rows, RowsMut};
 
 /// An operand that each call of a loop sees whole, read only: a table, weights, the other matrix.
 ///
@@ -67,6 +67,22 @@ pub struct Whole<A>(pub A);
 ///     }
 /// })?;
 /// assert_eq!(chroma.as_slice(), [0, 2, 2, 4, 4, 6]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+///
+/// A filter of a chroma plane also reads the rows around it: `Subsampled(Halo(..), n)`, whose reach
+/// is in rows of the operand.
+///
+/// ```
+/// use brigade::{Boundary, Halo, Pool, SharedArray, Subsampled};
+/// let pool = Pool::builder().workers(2).build()?;
+/// let luma = SharedArray::<u8>::zeroed([5, 4])?;
+/// let chroma = SharedArray::from_fn([3, 2], |[i, _]| i as u8)?;
+/// let halo = Halo(&chroma, 1, Boundary::Clamp);
+/// let seen = pool.par_rows(&luma, 2).zip(Subsampled(halo, 2)).map(|(_, chroma)| {
+///     [-1, 0, 1].map(|i| chroma.row(i)[0])
+/// });
+/// assert_eq!(seen.collect()?, [[0, 0, 1], [0, 1, 2], [1, 2, 2]]);
 /// # Ok::<(), brigade::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy)]
@@ -164,14 +180,15 @@ macro_rules! adapted_read {
 }
 for_each_array!(read adapted_read!());
 
+/// Implements `Operand` for `Subsampled` of an operand with rows.
 macro_rules! subsampled {
     ($bound:path, $operand:ty, read, $this:ident => $array:expr) => {
-        subsampled!($bound, $operand, Rows<'a, T>, read);
+        subsampled!($bound, $operand, Rows<'a, T>);
     };
     ($bound:path, $operand:ty, write, $this:ident => $array:expr) => {
-        subsampled!($bound, $operand, RowsMut<'a, T>, write);
+        subsampled!($bound, $operand, RowsMut<'a, T>);
     };
-    ($bound:path, $operand:ty, $item:ty, $access:ident) => {
+    ($bound:path, $operand:ty, $item:ty) => {
         impl<T: $bound> Operand<ByRows> for Subsampled<$operand> {
             type Item<'a> = $item;
 
@@ -193,12 +210,13 @@ macro_rules! subsampled {
             ) -> $item {
                 // SAFETY: the same contract, passed on: chunks begin at multiples of the ratio,
                 // checked by the host, so that no two have the same row.
-                unsafe { rows::$access(WorkerOperand::next(operands), chunk) }
+                unsafe { <$operand as Operand<ByRows>>::item(operands, chunk) }
             }
         }
     };
 }
 for_each_array!(subsampled!());
+pub(super) use subsampled;
 
 impl<A> Operand for Records<A>
 where

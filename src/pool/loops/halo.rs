@@ -8,8 +8,9 @@ use std::slice;
 
 use bytemuck::Pod;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernel::stencil::Boundary;
+use crate::pool::loops::adapters::{Subsampled, subsampled};
 use crate::pool::loops::operand::{
     ByRows, ByTiles, ClaimedChunk, Cut, Elements, HostOperand, Operand, Sealed, WorkerOperand,
     for_each_array,
@@ -416,7 +417,7 @@ macro_rules! halo_operand {
         halo_operand!($bound, $operand, $unit, HaloRows<'a, T>, $this => $array,
             operand, chunk => {
                 // SAFETY: the same contract, passed on.
-                unsafe { halo(operand, chunk.range.clone()) }
+                unsafe { halo(operand, operand.rows(&chunk.range)) }
             }
         );
     };
@@ -444,6 +445,13 @@ macro_rules! halo_operand {
     };
 }
 for_each_array!(read halo_operand!());
+
+macro_rules! subsampled_halo {
+    ($bound:path, $operand:ty, read, $this:ident => $array:expr) => {
+        subsampled!($bound, Halo<$operand, T>, HaloRows<'a, T>);
+    };
+}
+for_each_array!(read subsampled_halo!());
 
 #[cfg(test)]
 mod tests {

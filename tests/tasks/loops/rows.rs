@@ -145,6 +145,36 @@ fn a_subsampled_operand_has_a_row_for_several() {
 }
 
 #[test]
+fn a_subsampled_operand_with_a_halo_has_the_rows_around_its_own() {
+    alone(|| {
+        let pool = pool(3);
+        for (height, every, rows) in [(8, 2, 2), (9, 2, 4), (1, 2, 2), (11, 3, 3), (20, 1, 5)] {
+            let n = usize::div_ceil(height, every);
+            let luma = numbered([height, 2]);
+            let chroma = numbered([n, 3]);
+            let mut seen = SharedArray::<u32>::zeroed([n, 5]).unwrap();
+            let halo = Halo(&chroma, 2, Boundary::Constant(99));
+            pool.par_rows(&luma, rows)
+                .zip(Subsampled(&mut seen, every))
+                .zip(Subsampled(halo, every))
+                .for_each(|((_, mut seen), chroma)| {
+                    assert_eq!((chroma.first(), chroma.len()), (seen.first(), seen.len()));
+                    for (i, seen) in (0..).zip(seen.iter_mut()) {
+                        for (row, seen) in (i - 2..).zip(seen) {
+                            *seen = chroma.row(row)[1];
+                        }
+                    }
+                })
+                .unwrap();
+            for (i, seen) in (0..).zip(seen.as_slice().chunks(5)) {
+                let row = |row: isize| chroma.get([row.cast_unsigned(), 1]).copied().unwrap_or(99);
+                assert_eq!(seen, [-2, -1, 0, 1, 2].map(|k| row(i + k)), "{height} by {every}");
+            }
+        }
+    });
+}
+
+#[test]
 fn a_halo_gives_what_the_boundary_says() {
     alone(|| {
         let pool = pool(3);
