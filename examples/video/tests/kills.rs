@@ -1,0 +1,98 @@
+//! Workers that are killed change nothing.
+
+mod clips;
+
+use std::io::Write;
+
+use clips::{Clip, Random, collect, end, video, wait_for, workers_of};
+use rustix::process::{Pid, Signal, kill_process};
+use video::filter::Filter;
+
+/// Kills one of the program's workers, when there is one.
+fn kill_a_worker(host: u32, random: &mut Random) {
+    let mut workers = Vec::new();
+    wait_for(|| {
+        workers = workers_of(host);
+        !workers.is_empty()
+    });
+    let chosen = workers[usize::try_from(random.below(workers.len() as u64)).unwrap()];
+    // It may end by itself in between.
+    let _ = kill_process(Pid::from_raw(i32::try_from(chosen).unwrap()).unwrap(), Signal::KILL);
+}
+
+/// The deaths that the summary counts.
+fn deaths(summary: &str) -> u64 {
+    let (_, rest) = summary.split_once("\"deaths\":").expect("a summary");
+    rest.split(',').next().unwrap().parse().unwrap()
+}
+
+fn sweep(mode: &str, kills: usize) {
+    let clip = Clip::new(320, 180, "420jpeg", 4 * kills);
+    let expected = clip.filtered(&Filter::denoise(8, 6)).stream();
+    let arguments = ["-", "-", "--mode", mode, "--workers", "2", "--retries", "1000", "--json"];
+    let mut child = video(&arguments).spawn().unwrap();
+    let found = collect(child.stdout.take().unwrap());
+    let mut stdin = child.stdin.take().unwrap();
+    let (stream, mut random) = (clip.stream(), Random(7));
+    let mut at = 0;
+    for frames in (0..clip.frames.len()).step_by(4) {
+        stdin.write_all(&stream[at..clip.bytes_of(frames)]).unwrap();
+        at = clip.bytes_of(frames);
+        // At most some milliseconds of work, so that the kill comes at any point of a frame.
+        (0..random.below(300_000)).for_each(|i| _ = std::hint::black_box(i));
+        kill_a_worker(child.id(), &mut random);
+    }
+    stdin.write_all(&stream[at..]).unwrap();
+    drop(stdin);
+    let stderr = child.stderr.take().unwrap();
+    let (status, text) = end(child, stderr);
+    assert!(status.success(), "{mode}: {text}");
+    assert!(found.join().unwrap() == expected, "{mode}: {text}");
+    assert!(deaths(&text) >= kills as u64 / 2, "{mode}: {text}");
+}
+
+#[test]
+fn workers_killed_at_random_moments_change_nothing_in_bands() {
+    sweep("bands", 60);
+}
+
+#[test]
+fn workers_killed_at_random_moments_change_nothing_in_frames() {
+    sweep("frames", 60);
+}
+
+#[test]
+fn without_retries_a_death_is_an_error_with_the_frame_and_all_frames_before_are_written() {
+    for mode in ["bands", "frames"] {
+        let clip = Clip::new(320, 180, "420jpeg", 1000);
+        let expected = clip.filtered(&Filter::blur(8, 20.0));
+        let mut arguments = vec!["-", "-", "--filter", "blur", "--sigma", "20"];
+        arguments.extend(["--mode", mode, "--workers", "1", "--retries", "0"]);
+        let mut child = video(&arguments).spawn().unwrap();
+        let found = collect(child.stdout.take().unwrap());
+        let (mut stdin, stream, host) = (child.stdin.take().unwrap(), clip.stream(), child.id());
+        let feeder = std::thread::spawn(move || stdin.write_all(&stream));
+        let killer = std::thread::spawn(move || {
+            let mut random = Random(3);
+            // The only worker is nearly always busy; one kill may meet it between two frames.
+            while clips::stat(&host.to_string()).is_some_and(|(_, state, _)| state != 'Z') {
+                for worker in workers_of(host) {
+                    let pid = Pid::from_raw(i32::try_from(worker).unwrap()).unwrap();
+                    (0..random.below(3_000_000)).for_each(|i| _ = std::hint::black_box(i));
+                    let _ = kill_process(pid, Signal::KILL);
+                }
+            }
+        });
+        let stderr = child.stderr.take().unwrap();
+        let (status, text) = end(child, stderr);
+        killer.join().unwrap();
+        // The feeder's write fails, or has ended before.
+        let _ = feeder.join().unwrap();
+        assert_eq!(status.code(), Some(1), "{mode}: {text}");
+        let found = found.join().unwrap();
+        let frames = (found.len() - clip.bytes_of(0)) / (clip.bytes_of(1) - clip.bytes_of(0));
+        assert!(found == expected.stream()[..clip.bytes_of(frames)], "{mode}: {text}");
+        assert!(text.contains(&format!("cannot filter frame {}: ", frames + 1)), "{mode}: {text}");
+        assert!(text.contains("SIGKILL"), "{mode}: {text}");
+    }
+}
