@@ -33,7 +33,7 @@ IN_PYTHON = {
     "executor-fork", "executor-forkserver", "executor-spawn", "pool-fork", "multiprocessing",
     "loky", "shared-memory", "cpython", "numpy", "numpy-mkl", "bottleneck", "numexpr",
     "fast-histogram", "scipy", "opencv", "apply-parallel", "polars", "pillow", "pillow-draft",
-    "opencv-reduced", "mogrify", "parallel", "vipsthumbnail",
+    "opencv-reduced", "mogrify", "parallel", "vipsthumbnail", "ffmpeg",
 }  # fmt: skip
 # Rivals whose package has another name.
 WHEELS = {
@@ -41,9 +41,12 @@ WHEELS = {
     "bottleneck": "Bottleneck", "pillow-draft": "pillow", "opencv-reduced": "opencv-python-headless",
 }  # fmt: skip
 # Workloads that are programs, also ours: a script starts them.
-PROGRAMS = {"images"}
+PROGRAMS = {"images", "video"}
 # Commands of the system, and how they tell their version.
-COMMANDS = {"mogrify": "-version", "parallel": "--version", "vipsthumbnail": "--version"}
+COMMANDS = {
+    "mogrify": "-version", "parallel": "--version", "vipsthumbnail": "--version",
+    "ffmpeg": "-version",
+}  # fmt: skip
 # Rivals that are one crate used in two ways, or none at all.
 CRATES = {"rayon-outside": "rayon"}
 NO_CRATE = {"std", "threads", "threads-huge"}
@@ -78,9 +81,9 @@ def set_up() -> None:
 def build(suites: list[str]) -> None:
     """Builds the rivals in Rust, and ours, as far as these suites need them."""
     command = ["cargo", "build", "--release", "--quiet"]
-    if "images" in suites:
-        subprocess.run([*command, "-p", "images"], cwd=HERE.parents[1], check=True)
-    if suites != ["images"]:
+    for package in sorted(PROGRAMS.intersection(suites)):
+        subprocess.run([*command, "-p", package], cwd=HERE.parents[1], check=True)
+    if not PROGRAMS.issuperset(suites):
         subprocess.run(command, cwd=HERE, check=True)
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import array_rivals
 import image_rivals
+import video_rivals
 
 EXIT_NO_SUCH_WORKLOAD = 3
 EXIT_NOT_INSTALLED = 4
@@ -394,6 +395,7 @@ WORKLOADS = {
     "filter": array_call(array_rivals.filters),
     "sort": sort,
     "images": image_rivals.images,
+    "video": video_rivals.video,
 }
 
 

@@ -47,6 +47,7 @@ FIGURES = {
     "lock_unlock_ns": False,
     "call_ms": False,
     "pictures_per_s": True,
+    "frames_per_s": True,
 }
 
 EXECUTORS = ("executor-fork", "executor-forkserver", "executor-spawn")
@@ -208,6 +209,15 @@ def images(quick: bool, workers: int) -> Iterator[Case]:
     yield Case("images", dict(pictures=8 if quick else 48, workers=workers), PHOTOGRAPHERS)
 
 
+def video(quick: bool, workers: int) -> Iterator[Case]:
+    """A film of 1920 x 1080, filtered from a file to a file, both in memory."""
+    frames = 20 if quick else 150
+    for call in ("blur", "blur-near", "denoise", "edges", "grey"):
+        for mode in ("bands", "frames"):
+            parameters = dict(call=call, mode=mode, frames=frames, workers=workers)
+            yield Case("video", parameters, ("ffmpeg",), 3 * frames * 3.1e6 / 2**30)
+
+
 SUITES = {
     "matmul": matmul,
     "bigint": bigint,
@@ -217,4 +227,5 @@ SUITES = {
     "arrays": arrays,
     "sort": sort,
     "images": images,
+    "video": video,
 }
