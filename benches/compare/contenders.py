@@ -17,7 +17,7 @@ VENV = HERE / ".venv"
 PYTHON = VENV / "bin" / "python"
 PACKAGES = (
     "numpy", "mkl", "scipy-openblas64", "gmpy2", "python-flint", "loky", "bottleneck", "numexpr",
-    "fast-histogram", "scipy", "opencv-python-headless", "scikit-image", "dask", "polars",
+    "fast-histogram", "scipy", "opencv-python-headless", "scikit-image", "dask", "polars", "duckdb",
     "pillow",
 )  # fmt: skip
 
@@ -32,8 +32,8 @@ LIBRARIES = {
 IN_PYTHON = {
     "executor-fork", "executor-forkserver", "executor-spawn", "pool-fork", "multiprocessing",
     "loky", "shared-memory", "cpython", "numpy", "numpy-mkl", "bottleneck", "numexpr",
-    "fast-histogram", "scipy", "opencv", "apply-parallel", "polars", "pillow", "pillow-draft",
-    "opencv-reduced", "mogrify", "parallel", "vipsthumbnail", "ffmpeg",
+    "fast-histogram", "scipy", "opencv", "apply-parallel", "polars", "duckdb", "pillow",
+    "pillow-draft", "opencv-reduced", "mogrify", "parallel", "vipsthumbnail", "ffmpeg",
 }  # fmt: skip
 # Rivals whose package has another name.
 WHEELS = {

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import array_rivals
 import image_rivals
+import table_rivals
 import video_rivals
 
 EXIT_NO_SUCH_WORKLOAD = 3
@@ -396,6 +397,8 @@ WORKLOADS = {
     "sort": sort,
     "images": image_rivals.images,
     "video": video_rivals.video,
+    "stations": array_call(table_rivals.stations),
+    "csv": array_call(table_rivals.csv),
 }
 
 

@@ -218,6 +218,14 @@ def video(quick: bool, workers: int) -> Iterator[Case]:
             yield Case("video", parameters, ("ffmpeg",), 3 * frames * 3.1e6 / 2**30)
 
 
+def tables(quick: bool, workers: int) -> Iterator[Case]:
+    """A text that is grouped by name, and a CSV file that is read into arrays."""
+    for workload, rows in {"stations": 10**8, "csv": 4 * 10**6}.items():
+        rows = rows // 100 if quick else rows
+        rivals = ("polars", "duckdb")
+        yield Case(workload, dict(rows=rows, workers=workers), rivals, rows * 20 / 2**30)
+
+
 SUITES = {
     "matmul": matmul,
     "bigint": bigint,
@@ -228,4 +236,7 @@ SUITES = {
     "sort": sort,
     "images": images,
     "video": video,
+
+
+    "tables": tables,
 }

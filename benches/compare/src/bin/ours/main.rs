@@ -8,6 +8,7 @@ mod channels;
 mod lock;
 mod matmul;
 mod memory;
+mod tables;
 mod tasks;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ const WORKLOADS: &[Workload] = &[
     ("random", arrays::random),
     ("filter", arrays::filter),
     ("sort", arrays::sort),
+    ("stations", tables::stations),
+    ("csv", tables::csv),
     ("lock", lock::lock),
     ("messages", channels::messages),
     ("messages-batched", channels::batched),
