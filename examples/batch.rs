@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -137,8 +138,11 @@ fn batch(arguments: &Arguments) -> Result<u8, Stop> {
         make_files(&input.path, count)?;
     }
     let files = files_of(&input.path)?;
+    let real = |folder: &Folder| fs::canonicalize(&folder.path).ok();
+    if real(&input) == real(&output) {
+        return Err(Stop::usage("--out is the folder of --in; name another"));
+    }
 
-    // Before the pool, so that what workers start ends by Ctrl-C.
     let interrupt = Interrupt::on_sigint()?;
     let (pool, start) = arguments.pool()?;
     let mut batch = Batch::new(&pool).interrupt(&interrupt).label("sha256");
@@ -161,7 +165,7 @@ fn batch(arguments: &Arguments) -> Result<u8, Stop> {
     let folder = output.path.clone();
     let work = |folder: &PathBuf, key: &Key| work(folder, key);
     let summary = batch.with(folder).run(files.iter().map(PathBuf::as_path), work)?;
-    check(&files, &output.path, &summary);
+    check(&files, &output.path, &summary)?;
 
     if arguments.has("json") {
         report::json(&Line {
@@ -184,19 +188,26 @@ fn batch(arguments: &Arguments) -> Result<u8, Stop> {
 }
 
 /// Compares the checksums with those that this process computes.
-fn check(files: &[PathBuf], output: &Path, summary: &Summary) {
-    let has_failed = |file: &PathBuf| {
-        let failed = summary.failed.iter().map(|report| report.key.as_path());
-        failed.into_iter().any(|path| path == file)
-    };
-    let is_over = !summary.is_interrupted;
-    assert!(!is_over || summary.done + summary.skipped + summary.failed.len() == files.len());
-    for file in files.iter().filter(|file| is_over && !has_failed(file)) {
-        let (Ok(expected), Ok(found)) =
-            (checksum(file), fs::read_to_string(output_of(output, file)))
-        else {
-            panic!("{} or its checksum is gone", file.display());
-        };
-        assert_eq!(found.trim_end(), expected, "{}", file.display());
+fn check(files: &[PathBuf], output: &Path, summary: &Summary) -> Result<(), Stop> {
+    if summary.is_interrupted {
+        return Ok(());
     }
+    let failed: HashSet<&Path> = summary.failed.iter().map(|report| report.key.as_path()).collect();
+    assert_eq!(summary.done + summary.skipped + failed.len(), files.len());
+    for file in files.iter().filter(|file| !failed.contains(file.as_path())) {
+        let path = output_of(output, file);
+        let differs = |why: &dyn std::fmt::Display| {
+            let (file, path) = (file.display(), path.display());
+            Stop::Failure(format!(
+                "{path} is not the checksum of {file}: {why}; what the journal names as done is \
+                 not done again, so remove its line, or the journal"
+            ))
+        };
+        let expected = checksum(file).map_err(|e| differs(&e))?;
+        let found = fs::read_to_string(&path).map_err(|e| differs(&e))?;
+        if found.trim_end() != expected {
+            return Err(differs(&"one of the two has changed"));
+        }
+    }
+    Ok(())
 }

@@ -160,13 +160,20 @@ impl<T: Element> ArrayRef<T> {
             true => write_file::sync(file).map_err(|e| fail("fsync", e)),
             false => Ok(()),
         };
-        if let Some(temporary) = target.temporary_file(total_bytes)? {
-            write_parts(temporary.file(), &header, bytes).map_err(|e| fail("pwrite", e))?;
-            sync(temporary.file())?;
-            if temporary.persist() {
-                let name_synced = if is_synced { target.sync_name() } else { Ok(()) };
-                return name_synced.map_err(|e| fail("fsync", e));
+        match target.temporary_file() {
+            Ok(temporary) => {
+                file::check_room(temporary.file(), total_bytes, 0, target.shown())?;
+                write_parts(temporary.file(), &header, bytes).map_err(|e| fail("pwrite", e))?;
+                sync(temporary.file())?;
+                let folder = if is_synced { target.folder() } else { Ok(None) };
+                let folder = folder.map_err(|e| fail("open", e))?;
+                if temporary.persist().is_ok() {
+                    return folder.as_ref().map_or(Ok(()), sync);
+                }
             }
+            Err(e) if write_file::is_shortage(&e) => return Err(fail("open", e)),
+            // It is written in place.
+            Err(_) => {}
         }
         let mut direct = target.direct(total_bytes)?;
         for part in [&header, bytes] {

@@ -25,6 +25,8 @@ pub(super) struct Admission {
     rule: MemoryRule,
     /// What a task needs, in bytes; `None` before the first measured task has ended.
     task_bytes: Option<u64>,
+    /// How many tasks were measured.
+    measured: usize,
     /// Measures free memory, in bytes.
     free_bytes: fn() -> Result<u64>,
     /// Free memory when no task ran, in bytes.
@@ -39,7 +41,7 @@ impl Admission {
             MemoryRule::PerTask(bytes) => Some(bytes.max(TASK_BYTES_MIN)),
             MemoryRule::Unlimited | MemoryRule::Measured => None,
         };
-        Admission { rule, task_bytes, free_bytes, idle_bytes: 0, capacity: None }
+        Admission { rule, task_bytes, measured: 0, free_bytes, idle_bytes: 0, capacity: None }
     }
 
     /// Whether the memory of tasks is to be measured.
@@ -51,6 +53,7 @@ impl Admission {
     pub(super) fn note(&mut self, bytes: u64) {
         if self.measures() {
             self.task_bytes = self.task_bytes.max(Some(bytes.max(TASK_BYTES_MIN)));
+            self.measured = self.measured.saturating_add(1);
         }
     }
 
@@ -73,7 +76,10 @@ impl Admission {
                 bytes
             }
         };
-        Ok(usize::try_from(capacity / task_bytes).unwrap_or(usize::MAX).max(1))
+        // A small first task says little of the others: the number grows with what is known.
+        let trusted = if self.measures() { self.measured.saturating_mul(2) } else { usize::MAX };
+        let fitting = usize::try_from(capacity / task_bytes).unwrap_or(usize::MAX);
+        Ok(fitting.min(trusted).max(1))
     }
 
     /// What all tasks together may use, in bytes.
@@ -138,7 +144,11 @@ mod tests {
         let mut steps = Steps::new(MemoryRule::Measured);
         assert!(steps.admission.measures());
         assert_eq!(steps.limit(8 * GIB, 0), 1);
-        steps.admission.note(GIB);
+        steps.admission.note(1);
+        assert_eq!(steps.limit(8 * GIB, 0), 2, "twice as many as were measured");
+        for _ in 0..4 {
+            steps.admission.note(GIB);
+        }
         assert_eq!(steps.limit(8 * GIB, 0), 8);
         steps.admission.note(4 * GIB);
         steps.admission.note(0);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,7 +14,7 @@ use crate::batch::interrupt::Interrupt;
 use crate::batch::journal::{Contents, Journal};
 use crate::batch::key::Key;
 use crate::batch::progress::{self, BatchProgress, OnProgress};
-use crate::batch::run::{Parts, Run};
+use crate::batch::run::{Parts, Run, TICK};
 use crate::batch::summary::Summary;
 use crate::batch::task::{self, Argument, Shared};
 #[cfg(doc)]
@@ -191,7 +191,8 @@ impl<'b, S> Batch<'b, S> {
     }
 
     /// As [`memory_per_task`](Batch::memory_per_task), with the largest peak of a key so far for
-    /// the bytes. The first key runs alone.
+    /// the bytes. The first key runs alone, and then at most twice as many keys run at once as
+    /// have been measured.
     pub fn measure_memory(mut self) -> Self {
         self.settings.memory = MemoryRule::Measured;
         self
@@ -231,6 +232,7 @@ impl Settings<'_> {
         W: Serialize + DeserializeOwned + 'static,
         K: Iterator<Item = Key>,
     {
+        let start = Instant::now();
         // A death is counted here, and nothing runs again unseen.
         let mut options = self.pool.options().retries(0);
         if let Some(timeout) = self.timeout {
@@ -247,7 +249,7 @@ impl Settings<'_> {
         let (shared, measures) = (Shared(Arc::new(value)), admission.measures());
         let submit = |key: Key| {
             let task = move |argument: Argument<W>| task::run(function, argument);
-            options.submit(task, (shared.clone(), key, measures))
+            options.submit_within(TICK, task, (shared.clone(), key, measures))
         };
         let parts = Parts {
             pool: self.pool,
@@ -259,7 +261,7 @@ impl Settings<'_> {
             interrupt: self.interrupt,
             on_progress: self.on_progress,
         };
-        let mut summary = Run::new(parts, keys, submit).finish()?;
+        let mut summary = Run::new(parts, keys, submit, start).finish()?;
         summary.unread_lines = contents.unread_lines;
         Ok(summary)
     }
@@ -267,12 +269,13 @@ impl Settings<'_> {
 
 impl Batch<'_> {
     /// Runs `function` for each key that is not done, and returns when all have ended or the batch
-    /// was interrupted. Keys are taken from the iterator as workers get free.
+    /// was interrupted. Keys are taken from the iterator as workers get free, until it returns
+    /// `None` once. An iterator that blocks holds up the journal, the interrupt and the progress.
     ///
     /// The function returns the size of its output, or any number that the journal is to keep. It
     /// should write its output by an [`OutputFile`](crate::batch::OutputFile), so that a key whose
-    /// outcome was lost can run again. It captures nothing, not even a value
-    /// [of size zero](crate#functions).
+    /// outcome was lost can run again. Its error is written as `{error:#}` formats it. It captures
+    /// nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
@@ -280,8 +283,9 @@ impl Batch<'_> {
     /// another file or has another label, [`Error::InvalidArgument`] if another run has it,
     /// [`Error::NotFound`] if its folder is not there, [`Error::Os`] if it cannot be read or
     /// written, for example because the disk is full; then what runs has ended, and what the
-    /// journal does not name runs again next time. [`Error::Closed`] or [`Error::Broken`] if the
-    /// pool ends.
+    /// journal does not name runs again next time. [`Error::InvalidArgument`] for a timeout of
+    /// zero, or of a pool without processes; [`Error::NoSpace`] if the arena has no room for a key
+    /// or the value; [`Error::Closed`] or [`Error::Broken`] if the pool ends.
     pub fn run<K, F, E>(self, keys: K, function: F) -> Result<Summary>
     where
         K: IntoIterator<Item: Into<Key>>,
@@ -289,7 +293,7 @@ impl Batch<'_> {
         E: fmt::Display,
     {
         let keys = keys.into_iter().map(Into::into);
-        let function = move |(): &(), key: &Key| function(key).map_err(|e| e.to_string());
+        let function = move |(): &(), key: &Key| function(key).map_err(|e| format!("{e:#}"));
         self.settings.run::<_, F, _>((), keys, function)
     }
 }
@@ -310,7 +314,8 @@ impl<W: Serialize + DeserializeOwned + 'static> Batch<'_, With<W>> {
     {
         let Batch { settings, value: With(value) } = self;
         let keys = keys.into_iter().map(Into::into);
-        let function = move |value: &W, key: &Key| function(value, key).map_err(|e| e.to_string());
+        let function =
+            move |value: &W, key: &Key| function(value, key).map_err(|e| format!("{e:#}"));
         settings.run::<_, F, _>(value, keys, function)
     }
 }

@@ -36,7 +36,11 @@ impl Interrupt {
     }
 
     /// One that the first SIGINT of this process (Ctrl-C) sets; the second SIGINT ends the process
-    /// at once. Make it before the pool: the programs that tasks start then end by a SIGINT.
+    /// at once.
+    ///
+    /// A terminal sends SIGINT to all programs in its foreground, those that tasks have started
+    /// too. A key that fails from then on is therefore not counted as failed: it runs again in
+    /// the next run.
     ///
     /// This installs a handler of SIGINT, which dropping the value replaces by what was there
     /// before. In a process that ignores SIGINT nothing changes.
@@ -60,7 +64,8 @@ impl Interrupt {
         Ok(Interrupt { handler, ..Interrupt::new() })
     }
 
-    /// Sets it, from any thread. Batches notice within a tenth of a second.
+    /// Sets it, from any thread. Batches notice within a tenth of a second, unless their iterator
+    /// of keys blocks.
     pub fn request(&self) {
         // Relaxed: a flag on its own.
         self.is_requested.store(true, Ordering::Relaxed);

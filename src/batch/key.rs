@@ -102,3 +102,27 @@ impl From<&Path> for Key {
         Key(path.as_os_str().as_bytes().to_vec())
     }
 }
+
+impl From<&PathBuf> for Key {
+    fn from(path: &PathBuf) -> Key {
+        Key::from(path.as_path())
+    }
+}
+
+impl From<&String> for Key {
+    fn from(text: &String) -> Key {
+        Key::from(text.as_str())
+    }
+}
+
+impl From<&OsStr> for Key {
+    fn from(name: &OsStr) -> Key {
+        Key(name.as_bytes().to_vec())
+    }
+}
+
+impl From<&[u8]> for Key {
+    fn from(bytes: &[u8]) -> Key {
+        Key(bytes.to_vec())
+    }
+}

@@ -23,7 +23,7 @@ struct Known {
     attempts: u32,
     /// Deaths since the last attempt that ended otherwise.
     deaths: u32,
-    /// Why it failed for good.
+    /// Why it failed for good in an earlier run, until this run meets it.
     error: Option<String>,
     /// This run has met it.
     is_met: bool,
@@ -64,7 +64,8 @@ impl Ledger {
             KeyOutcome::Died | KeyOutcome::OutOfMemory => known.deaths + 1,
             _ => 0,
         };
-        known.error = report.error.clone().filter(|_| report.outcome.is_failure());
+        let is_needed = report.outcome.is_failure() && !known.is_met;
+        known.error = report.error.clone().filter(|_| is_needed);
     }
 
     /// What this run does with a key that it meets.
@@ -81,7 +82,7 @@ impl Ledger {
         match known.outcome {
             Some(KeyOutcome::Done) => Decision::Done,
             Some(outcome) if outcome.is_failure() && !retries_failed => {
-                let (attempt, error) = (known.attempts, known.error.clone());
+                let (attempt, error) = (known.attempts, known.error.take());
                 let (duration, bytes, death) = (None, 0, None);
                 let report = KeyReport { key, outcome, attempt, duration, bytes, error, death };
                 Decision::Failed(report)

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -42,6 +42,8 @@ pub struct OutputFile {
     writer: BufWriter<File>,
     temporary: TemporaryFile,
     target: Destination,
+    /// The first error of writing, which its caller may have ignored.
+    failed: Option<io::Error>,
 }
 
 impl OutputFile {
@@ -50,17 +52,27 @@ impl OutputFile {
     /// # Errors
     ///
     /// [`Error::NotFound`] if there is no such folder; [`Error::InvalidArgument`] if the path leads
-    /// to what a new file cannot replace: a pipe, a device, a file with a second name, one of
-    /// another owner, or one in a folder where this user may not create; [`Error::Os`].
+    /// to what a new file cannot replace: a folder, a pipe, a device, a file with a second name;
+    /// [`Error::Os`], for example if this user may not create files in the folder.
     pub fn create(path: impl AsRef<Path>) -> Result<OutputFile> {
-        let target = Destination::find(path.as_ref())?;
-        let Some(temporary) = target.temporary_file(0)? else {
+        let path = path.as_ref();
+        let is_other = path.metadata().is_ok_and(|found| !found.is_file());
+        let refused = || {
             let expected = "one that is free, or that a new file can replace";
-            return Err(Error::invalid("the path of an output", target.shown(), expected));
+            Error::invalid("the path of an output", path.display(), expected)
         };
-        let file = temporary.file().try_clone();
-        let file = file.map_err(|e| Error::os("dup", target.shown(), e))?;
-        Ok(OutputFile { writer: BufWriter::new(file), temporary, target })
+        if is_other {
+            // Opening a pipe would wait for its reader.
+            return Err(refused());
+        }
+        let target = Destination::find(path)?;
+        let fail = |call, e: io::Error| match e.kind() {
+            ErrorKind::Unsupported => refused(),
+            _ => Error::os(call, target.shown(), e),
+        };
+        let temporary = target.temporary_file().map_err(|e| fail("open", e))?;
+        let file = temporary.file().try_clone().map_err(|e| fail("dup", e))?;
+        Ok(OutputFile { writer: BufWriter::new(file), temporary, target, failed: None })
     }
 
     /// Puts the file into its place and returns its size, in bytes. It is in the system's cache
@@ -68,7 +80,8 @@ impl OutputFile {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`], for example because the disk is full. The path is what it was.
+    /// [`Error::Os`] if any byte could not be written, for example because the disk is full, even
+    /// if the caller has ignored the error of that write. The path is what it was.
     pub fn commit(self) -> Result<u64> {
         self.place(false)
     }
@@ -78,7 +91,8 @@ impl OutputFile {
     ///
     /// # Errors
     ///
-    /// As [`commit`](OutputFile::commit).
+    /// As [`commit`](OutputFile::commit); if the folder cannot be written to the disk, the whole
+    /// file is at the path.
     ///
     /// # Examples
     ///
@@ -97,41 +111,72 @@ impl OutputFile {
     }
 
     fn place(self, is_synced: bool) -> Result<u64> {
-        let OutputFile { mut writer, temporary, target } = self;
+        let OutputFile { mut writer, temporary, target, failed } = self;
         let fail = |call, e: io::Error| Error::os(call, target.shown(), e);
-        writer.flush().map_err(|e| fail("write", e))?;
+        failed.map_or_else(|| writer.flush(), Err).map_err(|e| fail("write", e))?;
         let metadata = temporary.file().metadata().map_err(|e| fail("fstat", e))?;
+        let mut folder = None;
         if is_synced {
+            folder = target.folder().map_err(|e| fail("open", e))?;
             write_file::sync(temporary.file()).map_err(|e| fail("fsync", e))?;
         }
-        if !temporary.persist() {
-            return Err(fail("rename", io::Error::other("the new file cannot take its place")));
-        }
-        if is_synced {
-            target.sync_name().map_err(|e| fail("fsync", e))?;
-        }
+        temporary.persist().map_err(|e| fail("rename", e))?;
+        folder.as_ref().map_or(Ok(()), write_file::sync).map_err(|e| fail("fsync", e))?;
         Ok(metadata.len())
+    }
+
+    /// Keeps the first error of the calls that write.
+    fn keep<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        if let (Err(e), None) = (&result, &self.failed)
+            && !matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::InvalidInput)
+        {
+            let number = e.raw_os_error().map(io::Error::from_raw_os_error);
+            self.failed = Some(number.unwrap_or_else(|| io::Error::new(e.kind(), e.to_string())));
+        }
+        result
     }
 }
 
 impl Write for OutputFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.writer.write(bytes)
+        let written = self.writer.write(bytes);
+        self.keep(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
+        let flushed = self.writer.flush();
+        self.keep(flushed)
     }
 }
 
 impl Seek for OutputFile {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.writer.seek(to)
+        let moved = self.writer.seek(to);
+        self.keep(moved)
     }
 }
 
 impl fmt::Debug for OutputFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OutputFile").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_a_failed_write_is_not_committed_though_the_error_was_ignored() {
+        let path = std::env::temp_dir().join(format!("brigade-failed-{}", std::process::id()));
+        let mut file = OutputFile::create(&path).unwrap();
+        let whole = std::mem::replace(&mut file.writer, BufWriter::new(File::open("/").unwrap()));
+        // As an encoder does whose `Drop` flushes: nobody sees this error.
+        drop(BufWriter::with_capacity(1 << 20, &mut file).write(&[1; 100_000]));
+        file.writer = whole;
+        let _ = file.write(b"the end");
+        let error = file.commit().unwrap_err();
+        assert!(matches!(error, Error::Os { call: "write", .. }), "{error}");
+        assert!(!path.exists());
     }
 }

@@ -1,6 +1,7 @@
 //! A run of a batch: submits keys, journals outcomes.
 
 use std::collections::VecDeque;
+use std::iter::Fuse;
 use std::time::{Duration, Instant};
 
 use crate::batch::admission::Admission;
@@ -15,8 +16,11 @@ use crate::batch::task::Returned;
 use crate::error::{Death, Error, Result, TaskError};
 use crate::pool::{Handle, Pool, ReturnWhen, wait};
 
-/// The longest wait between two looks at the interrupt, and the time between two progress reports.
-const TICK: Duration = Duration::from_millis(100);
+/// The longest wait between two looks at the interrupt, for room in the queue too, and the time
+/// between two progress reports.
+pub(super) const TICK: Duration = Duration::from_millis(100);
+/// How long keys are taken and submitted before the outcomes of others are looked at.
+const FILL_TIME: Duration = Duration::from_millis(10);
 /// How much work a worker should have ahead: several times what it takes to wake a thread.
 const AHEAD_NS: u64 = 300_000;
 /// Tasks that a worker has ahead at least, the one that it runs included, and at most.
@@ -44,11 +48,27 @@ struct Flight {
     is_asked: bool,
 }
 
+/// The next thing to do for the keys.
+enum Next {
+    Run(Attempt),
+    /// Nothing: keys were skipped for as long as may be.
+    Later,
+    /// Nothing before a task that is under way has ended.
+    Nothing,
+}
+
 /// A run under way.
-pub(super) struct Run<'b, I, S> {
+///
+/// Dropping it, which a panic of the iterator of keys or of the progress callback does, waits for
+/// what runs and writes its outcomes: no task of a batch runs when the journal is unlocked.
+pub(super) struct Run<'b, I, S>
+where
+    I: Iterator<Item = Key>,
+    S: FnMut(Key) -> Result<Option<Handle<Returned>>>,
+{
     parts: Parts<'b>,
-    keys: I,
-    /// Submits a key.
+    keys: Fuse<I>,
+    /// Submits a key; `None` if the pool's queue stays full.
     submit: S,
     flights: Vec<Flight>,
     /// Keys whose worker has died once.
@@ -69,20 +89,21 @@ pub(super) struct Run<'b, I, S> {
 impl<'b, I, S> Run<'b, I, S>
 where
     I: Iterator<Item = Key>,
-    S: FnMut(Key) -> Result<Handle<Returned>>,
+    S: FnMut(Key) -> Result<Option<Handle<Returned>>>,
 {
-    pub(super) fn new(parts: Parts<'b>, keys: I, submit: S) -> Run<'b, I, S> {
+    /// A run that began at `start`.
+    pub(super) fn new(parts: Parts<'b>, keys: I, submit: S, start: Instant) -> Run<'b, I, S> {
         let (least, most) = keys.size_hint();
         Run {
             parts,
-            keys,
+            keys: keys.fuse(),
             submit,
             flights: Vec::new(),
             again: VecDeque::new(),
             alone: VecDeque::new(),
             usual_ns: AHEAD_NS,
             is_stopping: false,
-            start: Instant::now(),
+            start,
             reported_at: None,
             progress: BatchProgress {
                 total: most.filter(|&most| most == least),
@@ -105,8 +126,8 @@ where
                 self.summary.is_interrupted = true;
                 self.stop();
             }
-            let step = self.fill().and_then(|()| {
-                self.collect()?;
+            let step = self.fill().and_then(|is_full| {
+                self.collect(if is_full { TICK } else { Duration::ZERO })?;
                 self.commit()
             });
             self.report(false);
@@ -123,11 +144,12 @@ where
         self.report(true);
         ended.and(written)?;
         self.summary.elapsed = self.start.elapsed();
-        Ok(self.summary)
+        Ok(std::mem::take(&mut self.summary))
     }
 
-    /// Submits as many keys as may be under way.
-    fn fill(&mut self) -> Result<()> {
+    /// Submits keys; true if no more may be under way now, false if that took too long.
+    fn fill(&mut self) -> Result<bool> {
+        let start = Instant::now();
         while !self.is_stopping && !self.flights.first().is_some_and(|f| f.attempt.is_alone) {
             let running = self.flights.len();
             let ahead = (AHEAD_NS / self.usual_ns.max(1)).clamp(AHEAD_MIN, AHEAD_MAX);
@@ -137,16 +159,30 @@ where
             if running >= wanted.min(allowed) {
                 break;
             }
-            let Some(attempt) = self.next_attempt() else { break };
-            let handle = (self.submit)(attempt.key.clone())?;
-            self.flights.push(Flight { attempt, handle, is_asked: false });
+            let attempt = match self.next(start) {
+                Next::Run(attempt) => attempt,
+                Next::Later => return Ok(false),
+                Next::Nothing => break,
+            };
+            match (self.submit)(attempt.key.clone())? {
+                Some(handle) => self.flights.push(Flight { attempt, handle, is_asked: false }),
+                None => {
+                    self.put_back(attempt);
+                    return Ok(false);
+                }
+            }
+            // An iterator may be slow, and in a pool without processes the task has run by now.
+            if start.elapsed() >= FILL_TIME {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn next_attempt(&mut self) -> Option<Attempt> {
+    /// What to do next, for a caller that began at `start`.
+    fn next(&mut self, start: Instant) -> Next {
         if let Some(attempt) = self.again.pop_front() {
-            return Some(attempt);
+            return Next::Run(attempt);
         }
         for key in self.keys.by_ref() {
             match self.parts.ledger.decide(key, self.parts.retries_failed) {
@@ -154,27 +190,38 @@ where
                 Decision::Done => self.summary.skipped += 1,
                 Decision::Failed(report) => self.summary.failed.push(report),
                 Decision::Run(attempt) if attempt.is_alone => self.alone.push_back(attempt),
-                Decision::Run(attempt) => return Some(attempt),
+                Decision::Run(attempt) => return Next::Run(attempt),
+            }
+            if start.elapsed() >= FILL_TIME {
+                return Next::Later;
             }
         }
         // A task that is under way may still turn out to have to run again.
-        if self.flights.is_empty() { self.alone.pop_front() } else { None }
+        let alone = if self.flights.is_empty() { self.alone.pop_front() } else { None };
+        alone.map_or(Next::Nothing, Next::Run)
+    }
+
+    fn put_back(&mut self, attempt: Attempt) {
+        match attempt.is_alone {
+            true => self.alone.push_front(attempt),
+            false => self.again.push_front(attempt),
+        }
     }
 
     /// Whether no key is left.
     fn is_exhausted(&mut self) -> bool {
-        match self.next_attempt() {
-            Some(attempt) if attempt.is_alone => self.alone.push_front(attempt),
-            Some(attempt) => self.again.push_front(attempt),
-            None => return true,
+        match self.next(Instant::now()) {
+            Next::Run(attempt) => self.put_back(attempt),
+            Next::Later => {}
+            Next::Nothing => return true,
         }
         false
     }
 
-    /// Waits until a task has ended, a tick at most, and takes the outcomes of all that have.
-    fn collect(&mut self) -> Result<()> {
+    /// Waits until a task has ended, at most `patience`, and takes the outcomes of all that have.
+    fn collect(&mut self, patience: Duration) -> Result<()> {
         let handles = self.flights.iter().map(|flight| &flight.handle);
-        let Ok(waited) = wait(handles, ReturnWhen::FirstCompleted, Some(TICK)) else {
+        let Ok(waited) = wait(handles, ReturnWhen::FirstCompleted, Some(patience)) else {
             return Ok(());
         };
         // From the last, so that the positions stay right.
@@ -192,6 +239,9 @@ where
     /// Takes the outcome of a task.
     fn take(&mut self, flight: Flight) -> Result<()> {
         let Flight { attempt, handle, is_asked } = flight;
+        // The signal that interrupts the batch may have ended a program that the task had started,
+        // or the worker itself. Then the failure is not the key's: it runs again next time.
+        let is_excused = is_asked || self.parts.interrupt.is_some_and(Interrupt::is_requested);
         let mut report = KeyReport {
             key: attempt.key,
             outcome: KeyOutcome::Failed,
@@ -208,7 +258,7 @@ where
                 report.duration = Some(Duration::from_nanos(elapsed_ns));
                 match result {
                     Ok(bytes) => (report.outcome, report.bytes) = (KeyOutcome::Done, bytes),
-                    Err(_) if is_asked => return Ok(()),
+                    Err(_) if is_excused => return Ok(()),
                     Err(text) => report.error = Some(shortened(text)),
                 }
             }
@@ -218,6 +268,9 @@ where
                 return Err(Error::Closed { what: "the pool" });
             }
             Err(error @ (Error::Closed { .. } | Error::Broken { .. })) => return Err(error),
+            Err(Error::Task(TaskError::Died(_) | TaskError::Panicked { .. })) if is_excused => {
+                return Ok(());
+            }
             Err(Error::Task(TaskError::Died(mut death))) => {
                 death.task = self.parts.function;
                 let is_out_of_memory = is_for_want_of_memory(&death);
@@ -297,9 +350,33 @@ where
     }
 }
 
-/// Whether a worker died because it got no memory: the kernel says so, or the allocator did.
+impl<I, S> Drop for Run<'_, I, S>
+where
+    I: Iterator<Item = Key>,
+    S: FnMut(Key) -> Result<Option<Handle<Returned>>>,
+{
+    fn drop(&mut self) {
+        if self.flights.is_empty() {
+            return;
+        }
+        self.stop();
+        while !self.flights.is_empty() {
+            // A panic is under way, which says more.
+            let _ = self.collect(TICK);
+        }
+        let _ = self.commit();
+    }
+}
+
+/// Whether a worker died because it got no memory: the kernel says so, or Rust's allocator printed
+/// its line before it aborted.
 fn is_for_want_of_memory(death: &Death) -> bool {
-    let said = [&death.crash_message, &death.stderr_tail].into_iter().flatten();
-    let mut said = said.map(|text| text.contains("memory allocation of "));
-    death.out_of_memory || said.any(|is_refusal| is_refusal)
+    let is_refusal = |line: &str| {
+        let bytes = line.strip_prefix("memory allocation of ");
+        let bytes = bytes.and_then(|rest| rest.trim_end().strip_suffix(" bytes failed"));
+        bytes.is_some_and(|bytes| bytes.parse::<u64>().is_ok())
+    };
+    let is_aborted = death.reason.signal_name() == Some("SIGABRT");
+    let printed = death.stderr_tail.as_deref().unwrap_or_default();
+    death.out_of_memory || is_aborted && printed.lines().any(is_refusal)
 }

@@ -68,7 +68,7 @@ impl fmt::Display for Summary {
             write!(f, "; {} lines of the journal could not be read", self.unread_lines)?;
         }
         if self.is_interrupted {
-            f.write_str("; interrupted, run it again for the rest")?;
+            f.write_str("; interrupted, run it again for what is left")?;
         }
         failed.iter().try_for_each(|report| write!(f, "\n  {report}"))
     }

@@ -181,7 +181,7 @@ pub(crate) fn set_mode(file: &File, mode: u32, shown: &str) -> Result<()> {
 }
 
 /// Gives a file made by [`unnamed_in`] its name; `Ok(false)` if the name is taken.
-pub(crate) fn link(file: &File, path: &Path) -> Result<bool> {
+pub(crate) fn link(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::fd::AsRawFd;
     // Not `/proc/self`, which has no descriptors when the main thread has ended.
     let from = format!("/proc/thread-self/fd/{}", file.as_raw_fd());
@@ -189,7 +189,7 @@ pub(crate) fn link(file: &File, path: &Path) -> Result<bool> {
     match rustix::fs::linkat(here, from, here, path, rustix::fs::AtFlags::SYMLINK_FOLLOW) {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::EXIST) => Ok(false),
-        Err(e) => Err(Error::os("linkat", path.display().to_string(), e)),
+        Err(e) => Err(e.into()),
     }
 }
 

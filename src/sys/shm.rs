@@ -60,7 +60,8 @@ pub(crate) fn prepare(
 ///
 /// [`Error::Os`].
 pub(crate) fn publish(file: &File, name: &str) -> Result<bool> {
-    file::link(file, &path_of(name))
+    let path = path_of(name);
+    file::link(file, &path).map_err(|e| Error::os("linkat", path.display().to_string(), e))
 }
 
 /// Whether anything has this name.

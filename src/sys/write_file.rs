@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, FromRawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -119,7 +120,7 @@ impl Destination {
     /// no such folder; [`Error::Os`] if this user may not write there, or it is a folder.
     pub(crate) fn find(path: &Path) -> Result<Destination> {
         let shown = path.display().to_string();
-        if path.file_name().is_none() {
+        if path.file_name().is_none() || path.as_os_str().as_bytes().ends_with(b"/") {
             let expected = "a path that ends in a file's name";
             return Err(Error::invalid("the path", shown, expected));
         }
@@ -147,42 +148,35 @@ impl Destination {
         }
     }
 
-    /// Makes a new file to replace the old one; `None` if that is not possible and [`direct`] must
-    /// be used.
+    /// Makes a new file to replace the old one.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSpace`] if `total_bytes` are not free; [`Error::Os`].
+    /// Why that is not possible: [`direct`] may be, unless it is a [shortage](is_shortage).
     ///
     /// [`direct`]: Destination::direct
-    pub(crate) fn temporary_file(&self, total_bytes: u64) -> Result<Option<TemporaryFile>> {
-        let Method::Replace { path, old } = &self.method else { return Ok(None) };
+    pub(crate) fn temporary_file(&self) -> io::Result<TemporaryFile> {
+        let Method::Replace { path, old } = &self.method else {
+            return Err(io::Error::new(ErrorKind::Unsupported, "a new file cannot replace it"));
+        };
         // A file that takes over another's permissions begins without any.
         let mode = if old.is_some() { 0o600 } else { 0o666 };
         let folder = path.parent().unwrap_or(Path::new("/"));
-        let made = match file::unnamed_with_mode(folder, mode) {
-            Ok(file) => Ok((file, None)),
-            Err(_) => temporary_in(folder).and_then(|temporary| {
+        let (file, temporary) = match file::unnamed_with_mode(folder, mode) {
+            Ok(file) => (file, None),
+            Err(_) => {
+                let temporary = temporary_in(folder)?;
                 let mut options = File::options();
                 options.write(true).create_new(true).mode(mode);
-                let file = options.open(&temporary)?;
-                Ok((file, Some(temporary)))
-            }),
-        };
-        let (file, temporary) = match made {
-            Ok(made) => made,
-            Err(e) if is_shortage(&e) => return Err(Error::os("open", self.shown.clone(), e)),
-            Err(_) => return Ok(None),
+                (options.open(&temporary)?, Some(temporary))
+            }
         };
         let temporary_file =
             TemporaryFile { file, temporary, path: path.clone(), is_new: old.is_none() };
-        if let Some(old) = old
-            && copy_attributes(&temporary_file.file, old).is_err()
-        {
-            return Ok(None);
+        if let Some(old) = old {
+            copy_attributes(&temporary_file.file, old)?;
         }
-        file::check_room(&temporary_file.file, total_bytes, 0, &self.shown)?;
-        Ok(Some(temporary_file))
+        Ok(temporary_file)
     }
 
     /// Opens the destination itself, emptied if it is a regular file, to be written from beginning
@@ -225,13 +219,13 @@ impl Destination {
         Ok(direct)
     }
 
-    /// Writes the name of a replaced file to the disk.
-    pub(crate) fn sync_name(&self) -> io::Result<()> {
+    /// The folder of a file to be replaced: syncing it writes the new name to the disk.
+    pub(crate) fn folder(&self) -> io::Result<Option<File>> {
         match &self.method {
             Method::Replace { path, .. } => {
-                sync(&File::open(path.parent().unwrap_or(Path::new("/")))?)
+                File::open(path.parent().unwrap_or(Path::new("/"))).map(Some)
             }
-            Method::Descriptor(_) | Method::InPlace(_) => Ok(()),
+            Method::Descriptor(_) | Method::InPlace(_) => Ok(None),
         }
     }
 
@@ -277,7 +271,7 @@ fn temporary_in(folder: &Path) -> io::Result<PathBuf> {
 }
 
 /// Whether some resource has run out, so that another method would fail too.
-fn is_shortage(error: &io::Error) -> bool {
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
     let shortages = [libc::ENOSPC, libc::EDQUOT, libc::EMFILE, libc::ENFILE, libc::ENOMEM];
     error.raw_os_error().is_some_and(|number| shortages.contains(&number))
 }
@@ -334,25 +328,24 @@ impl TemporaryFile {
         &self.file
     }
 
-    /// Moves the file into its place; false if that is not possible.
-    pub(crate) fn persist(mut self) -> bool {
+    /// Moves the file into its place.
+    pub(crate) fn persist(mut self) -> io::Result<()> {
         if self.temporary.is_none() {
-            if self.is_new && file::link(&self.file, &self.path).unwrap_or(false) {
-                return true;
+            if self.is_new && file::link(&self.file, &self.path)? {
+                return Ok(());
             }
             let folder = self.path.parent().unwrap_or(Path::new("/"));
-            let Ok(temporary) = temporary_in(folder) else { return false };
-            if !file::link(&self.file, &temporary).unwrap_or(false) {
-                return false;
+            let temporary = temporary_in(folder)?;
+            if !file::link(&self.file, &temporary)? {
+                return Err(ErrorKind::AlreadyExists.into());
             }
             self.temporary = Some(temporary);
         }
-        let is_persisted =
-            self.temporary.as_ref().is_some_and(|t| fs::rename(t, &self.path).is_ok());
-        if is_persisted {
-            self.temporary = None;
+        if let Some(temporary) = &self.temporary {
+            fs::rename(temporary, &self.path)?;
         }
-        is_persisted
+        self.temporary = None;
+        Ok(())
     }
 }
 

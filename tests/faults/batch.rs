@@ -82,7 +82,7 @@ fn done(folder: &Path) -> BTreeMap<String, usize> {
     keys.map(|key| (key.clone(), counted(&tally(folder, &key)))).collect()
 }
 
-/// Fails if an output is there that is not whole, or if anything else was left.
+/// Fails if an output is there that is not whole, or under a name that no key has.
 fn assert_whole(folder: &Path) {
     let mut outputs = 0;
     for key in keys() {

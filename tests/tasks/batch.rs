@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
-use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,19 +12,19 @@ use crate::common::Directory;
 use crate::common::alone::alone;
 use crate::common::tasks::{count, counted, forever, with};
 use crate::common::time::{spend_millis, wait_for};
-use brigade::batch::{Batch, Interrupt, Key, KeyOutcome, OutputFile};
+use brigade::batch::{Batch, Interrupt, Key, KeyOutcome};
 use brigade::shared::Lock;
 use brigade::{Error, ExitReason, Phase};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// The lines of a journal, without its header.
-fn lines(journal: &Path) -> Vec<serde_json::Value> {
+pub(crate) fn lines(journal: &Path) -> Vec<serde_json::Value> {
     let text = fs::read_to_string(journal).unwrap();
     text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// How often each key has run, by a file that its function appends to.
-fn run_count(folder: &Path, key: &str) -> usize {
+pub(crate) fn run_count(folder: &Path, key: &str) -> usize {
     counted(folder.join(key).to_str().unwrap())
 }
 
@@ -200,15 +199,16 @@ fn tiny_keys_are_taken_as_workers_get_free_and_all_are_done() {
 }
 
 /// Notes how many run at once: `[now, most]`.
+fn enter(crowd: &Lock<[u32; 2]>, change: i32) {
+    let mut crowd = crowd.lock().unwrap();
+    crowd[0] = crowd[0].wrapping_add_signed(change);
+    crowd[1] = crowd[1].max(crowd[0]);
+}
+
 fn crowd(crowd: &Lock<[u32; 2]>, _: &Key) -> Result<u64, String> {
-    let change = |change: i32| {
-        let mut crowd = crowd.lock().unwrap();
-        crowd[0] = crowd[0].wrapping_add_signed(change);
-        crowd[1] = crowd[1].max(crowd[0]);
-    };
-    change(1);
+    enter(crowd, 1);
     spend_millis(5);
-    change(-1);
+    enter(crowd, -1);
     Ok(1)
 }
 
@@ -236,9 +236,12 @@ fn the_first_key_tells_how_much_memory_a_key_needs() {
     alone(|| {
         let pool = with(4).build().unwrap();
         let counts = Lock::new([0u32; 2]).unwrap();
-        let needs = |counts: &Lock<[u32; 2]>, key: &Key| {
+        let needs = |counts: &Lock<[u32; 2]>, _: &Key| {
+            enter(counts, 1);
             let used = vec![1u8; 100 << 20];
-            crowd(counts, key).map(|_| u64::from(used[50 << 20]))
+            spend_millis(5);
+            enter(counts, -1);
+            Ok::<u64, String>(u64::from(used[50 << 20]))
         };
         brigade::set_available_memory(270 << 20);
         let batch = Batch::new(&pool).measure_memory().with(counts.clone());
@@ -368,34 +371,5 @@ fn a_pool_that_ends_ends_the_batch_with_an_error() {
         assert!(matches!(error, Error::Closed { .. }), "{error}");
         let none = Batch::new(&pool).run(Vec::<String>::new(), length).unwrap();
         assert_eq!((none.done, none.exit_code()), (0, 0));
-    });
-}
-
-#[test]
-fn an_output_replaces_the_old_file_at_once_or_leaves_it() {
-    alone(|| {
-        let directory = Directory::new();
-        let path = directory.0.join("out");
-        fs::write(&path, "old").unwrap();
-        let begin = || {
-            let mut file = OutputFile::create(&path).unwrap();
-            file.write_all(&[b'n'; 100_000]).unwrap();
-            file.flush().unwrap();
-            file
-        };
-        drop(begin());
-        assert_eq!(fs::read(&path).unwrap(), b"old");
-        let file = begin();
-        assert_eq!(fs::read(&path).unwrap(), b"old");
-        assert_eq!(file.commit().unwrap(), 100_000);
-        assert_eq!(fs::read(&path).unwrap().len(), 100_000);
-        assert_eq!(begin().commit_synced().unwrap(), 100_000);
-        assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 1, "nothing is left beside it");
-        fs::hard_link(&path, directory.0.join("second")).unwrap();
-        for (path, is_missing) in [(path, false), ("/nonexistent/out".into(), true)] {
-            let error = OutputFile::create(path).unwrap_err();
-            assert_eq!(matches!(error, Error::NotFound { .. }), is_missing, "{error}");
-            assert_eq!(matches!(error, Error::InvalidArgument { .. }), !is_missing, "{error}");
-        }
     });
 }

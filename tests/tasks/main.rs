@@ -5,6 +5,8 @@ mod array_transfer;
 #[cfg(feature = "async")]
 mod async_handles;
 mod batch;
+mod batch_output;
+mod batch_run;
 #[path = "../common/mod.rs"]
 mod common;
 mod completed;

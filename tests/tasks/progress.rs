@@ -144,6 +144,11 @@ fn a_failed_call_reports_what_was_done() {
         chunks.for_each(|x| assert!(x[0] < 50, "too far")).unwrap_err();
         check(receiver, 50, Some(100));
 
+        let none = SharedArray::from_slice(&[0u8; 0]).unwrap();
+        let (report, receiver) = reports(&event, |_| false);
+        pool.par_chunks(&none, 10).progress(report).for_each(|_| {}).unwrap();
+        check(receiver, 0, Some(0));
+
         let (report, receiver) = reports(&event, |_| false);
         let options = pool.options().chunk_size(1).progress(report);
         let mut squares = options.imap(0u32.., 2, |n| n * n).unwrap();

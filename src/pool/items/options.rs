@@ -229,6 +229,35 @@ impl<'p> Options<'p> {
     {
         self.pool.core.check(self.rules)?;
         let _room = self.pool.core.reserve()?;
+        self.submit_into_room(function, argument)
+    }
+
+    /// The same, but waits for room in the queue for `patience` at most; `None` if there is none.
+    pub(crate) fn submit_within<F, A, R>(
+        &self,
+        patience: Duration,
+        function: F,
+        argument: A,
+    ) -> Result<Option<Handle<R>>>
+    where
+        F: Fn(A) -> R + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        self.pool.core.check(self.rules)?;
+        let _room = match self.pool.core.reserve_timeout(patience) {
+            Err(Error::TimedOut { .. }) => return Ok(None),
+            room => room?,
+        };
+        self.submit_into_room(function, argument).map(Some)
+    }
+
+    fn submit_into_room<F, A, R>(&self, function: F, argument: A) -> Result<Handle<R>>
+    where
+        F: Fn(A) -> R + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
         let handle = self.pool.submit_by(self.rules, function, &argument)?;
         // As in `Pool::submit`.
         drop(argument);

@@ -52,7 +52,12 @@ impl ParallelLoop<'_> {
         argument: &W,
     ) -> Result<Vec<EncodedResult>> {
         let count = self.partition.blocks();
+        let mut reporter = match &self.progress {
+            Some(function) => Some(ProgressReporter::new(function, Some(self.partition.len()))?),
+            None => None,
+        };
         if count == 0 {
+            reporter.into_iter().for_each(|reporter| reporter.finish(0));
             return Ok(Vec::new());
         }
         // In a forked child the arena is not mapped, so access to the blocks would fault.
@@ -62,10 +67,6 @@ impl ParallelLoop<'_> {
         let blocks = HostBlocks::new(arena, count, shares, self.core.next_call())?;
         let repeats_left = self.rules.retries;
         let mut rounds = Rounds { blocks, results: Vec::new(), repeats_left, failure: None };
-        let mut reporter = match &self.progress {
-            Some(function) => Some(ProgressReporter::new(function, Some(self.partition.len()))?),
-            None => None,
-        };
         let mut claimers = 0;
         loop {
             let (free, repeats) = (rounds.blocks.free(), rounds.repeats_left);
@@ -80,7 +81,8 @@ impl ParallelLoop<'_> {
             if left == free && rounds.repeats_left == repeats {
                 // No progress in this round, and no repeat was used: every task was cancelled or
                 // died before its first block. Another round would end in the same way.
-                return Err(rounds.failure.unwrap_or(Error::Task(TaskError::Cancelled)));
+                rounds.failure.get_or_insert(Error::Task(TaskError::Cancelled));
+                break;
             }
             if matches!(&rounds.failure, Some(error) if error.death().is_none()) {
                 break;
