@@ -106,7 +106,8 @@ impl BytesTable {
 fn hash(key: &[u8]) -> u64 {
     let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
     let half = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
-    let len = key.len() as u64;
+    // Spread over the word, so that no short key has the bits of the length of another one.
+    let len = (key.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     if let (Some(first), Some(last)) = (key.first_chunk(), key.last_chunk()) {
         let mut hash = mix(word(first), word(last) ^ len);
         if key.len() > 16 {
