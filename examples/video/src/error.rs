@@ -47,12 +47,14 @@ pub enum Error {
         source: io::Error,
     },
     /// The output cannot be written.
-    #[error("cannot write {part} of the output: {source}{}", hint(source))]
+    #[error("cannot write {part} of the output: {source}{}", hint(source, *ends_after))]
     Write {
         /// The header, or the number of a frame.
         part: String,
         /// Why.
         source: io::Error,
+        /// How many whole frames the output ends after. `None` if a part of a frame may follow.
+        ends_after: Option<u64>,
     },
     /// There is no memory for the frames.
     #[error("no memory for {frames} frames of {frame_bytes} bytes: {source}")]
@@ -82,12 +84,15 @@ pub enum Error {
     },
 }
 
-/// What the user can do about a write error.
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe => "; the program that reads the output has ended",
-        io::ErrorKind::StorageFull => "; the file ends after the frame before",
-        _ => "",
+/// Where the output ends after a write error, or who does not read it any more.
+fn hint(error: &io::Error, ends_after: Option<u64>) -> String {
+    match (error.kind(), ends_after) {
+        (io::ErrorKind::BrokenPipe, _) => {
+            "; the program that reads the output has ended".to_owned()
+        }
+        (_, Some(0)) => "; the file ends after the header".to_owned(),
+        (_, Some(frame)) => format!("; the file ends after frame {frame}"),
+        (_, None) => String::new(),
     }
 }
 

@@ -4,6 +4,8 @@ mod clips;
 
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -165,24 +167,60 @@ fn a_full_disk_is_an_error_and_the_file_ends_after_a_whole_frame() {
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     assert!(text(&output).contains("cannot write the header of the output"), "{}", text(&output));
 
-    // A limit on the size of files is met as a full disk is; the shell ignores the signal. The
-    // limit also holds for the memory file of the ring, which needs less.
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
-    let script = "trap '' XFSZ; ulimit -f 32768; exec \"$0\" - \"$1\" --filter grey";
+    let (status, text) = limited("exec \"$0\" - \"$1\" --filter grey", &out, &clip);
+    assert_eq!(status.code(), Some(1), "{text}");
+    // 32 MiB hold 36 frames of 921,606 bytes.
+    assert!(text.contains("cannot write frame 37 of the output: File too large"), "{text}");
+    assert!(text.contains("; the file ends after frame 36; 36 frames"), "{text}");
+    let expected = clip.filtered(&Filter::grey(8)).stream();
+    assert!(std::fs::read(out).unwrap() == expected[..clip.bytes_of(36)]);
+}
+
+/// Runs a script with the program and a path, where files have at most 32 MiB: that limit is met as
+/// a full disk is. The limit also holds for the memory file of the ring, which needs less.
+fn limited(script: &str, path: &Path, clip: &Clip) -> (ExitStatus, String) {
+    let script = format!("trap '' XFSZ; ulimit -f 32768; {script}");
     let mut command = std::process::Command::new("bash");
-    command.args(["-c", script, env!("CARGO_BIN_EXE_video"), out.to_str().unwrap()]);
+    command.args(["-c", &*script, env!("CARGO_BIN_EXE_video"), path.to_str().unwrap()]);
     command.stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let mut child = command.spawn().unwrap();
     // The program ends before it has read everything.
     let _ = child.stdin.take().unwrap().write_all(&clip.stream());
     let stderr = child.stderr.take().unwrap();
-    let (status, text) = end(child, stderr);
-    assert_eq!(status.code(), Some(1), "{text}");
-    // 32 MiB hold 36 frames of 921,606 bytes.
-    assert!(text.contains("cannot write frame 37 of the output: File too large"), "{text}");
+    end(child, stderr)
+}
+
+#[test]
+fn a_write_error_keeps_what_stood_in_the_file_before() {
+    let clip = Clip::new(640, 480, "444", 40);
     let expected = clip.filtered(&Filter::grey(8)).stream();
-    assert!(std::fs::read(out).unwrap() == expected[..clip.bytes_of(36)]);
+    let whole = &expected[..clip.bytes_of(36)];
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("archive");
+    for script in [
+        // Opened to append, by position, and after another program.
+        "exec \"$0\" - - --filter grey >> \"$1\"",
+        "exec 1<> \"$1\"; printf kept; exec \"$0\" - - --filter grey",
+        "{ printf kept; \"$0\" - - --filter grey; } > \"$1\"",
+    ] {
+        std::fs::write(&archive, "kept").unwrap();
+        let (status, text) = limited(script, &archive, &clip);
+        assert_eq!(status.code(), Some(1), "{script}: {text}");
+        assert!(text.contains("; the file ends after frame 36"), "{script}: {text}");
+        let found = std::fs::read(&archive).unwrap();
+        assert!(found.starts_with(b"kept") && found[4..] == *whole, "{script}: {}", found.len());
+    }
+    // What stands behind the frames stays, too.
+    let size = 40 << 20;
+    std::fs::File::options().write(true).open(&archive).unwrap().set_len(size).unwrap();
+    let script = "exec \"$0\" - - --filter grey 1<> \"$1\"";
+    let (status, text) = limited(script, &archive, &clip);
+    assert_eq!(status.code(), Some(1), "{text}");
+    assert!(!text.contains("the file ends"), "{text}");
+    let found = std::fs::read(&archive).unwrap();
+    assert!(found.len() as u64 == size && found.starts_with(whole), "{}", found.len());
 }
 
 #[test]
