@@ -1,12 +1,17 @@
-//! Gaussian blur in 16-bit integers.
+//! Gaussian blur in integers of 16 and 32 bits.
 //!
 //! Each row is the result of a vertical pass and a horizontal one.
 //!
 //! A weight is a fraction of 65,536. A sample is scaled to 15 bits, so that the sum of the two
-//! samples at the same distance fits into 16. The upper half of its product with a weight is what
-//! it adds. So a term costs one multiplication of 16-bit integers, of which AVX2 does 16 at a time.
-//! Each product is rounded down, which on average is half too low; half the number of terms is
-//! added to the sum. With 8 bits, an area of one value keeps it for every sigma.
+//! samples at the same distance fits into 16. An area of one value keeps it for every sigma.
+//!
+//! With samples of 8 bits, the upper half of a product with a weight is what a term adds. So it
+//! costs one multiplication of 16-bit integers, of which AVX2 does 16 at a time. Each product is
+//! rounded down, by up to 1; half the number of terms is added to the sum. The 61 terms of the
+//! greatest sigma are off by at most 61 after both passes, and half a level is 64.
+//!
+//! With more bits that would be more than half a level. The sums have 32 bits, and only they are
+//! rounded.
 
 use crate::filter::Window;
 use crate::picture::Sample;
@@ -36,15 +41,66 @@ pub(super) fn weights(sigma: f64) -> Vec<u16> {
     weights
 }
 
-/// The upper half of a product.
-#[inline(always)]
-fn multiply_high(a: u16, b: u16) -> u16 {
-    ((u32::from(a) * u32::from(b)) >> 16) as u16
+/// A number in which terms are summed.
+trait Sum: Copy {
+    /// What a sum of `terms` terms begins with.
+    fn begin(terms: usize) -> Self;
+
+    /// The sum with one more term.
+    fn plus(self, samples: u16, weight: u16) -> Self;
+
+    /// The sum as a scaled sample.
+    fn scaled(self) -> u16;
+}
+
+/// For samples of 8 bits.
+impl Sum for u16 {
+    #[inline(always)]
+    fn begin(terms: usize) -> u16 {
+        u16::try_from(terms / 2).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn plus(self, samples: u16, weight: u16) -> u16 {
+        self + ((u32::from(samples) * u32::from(weight)) >> 16) as u16
+    }
+
+    #[inline(always)]
+    fn scaled(self) -> u16 {
+        self.min(SCALED_MAX)
+    }
+}
+
+/// For samples of more bits. The greatest sum is 65,534 x 32,768 + 32,768.
+impl Sum for u32 {
+    #[inline(always)]
+    fn begin(_: usize) -> u32 {
+        1 << 15
+    }
+
+    #[inline(always)]
+    fn plus(self, samples: u16, weight: u16) -> u32 {
+        self + u32::from(samples) * u32::from(weight)
+    }
+
+    #[inline(always)]
+    fn scaled(self) -> u16 {
+        (self >> 16) as u16
+    }
 }
 
 /// Computes the rows of `out`.
 #[inline(always)]
 pub(super) fn blur<T: Sample>(weights: &[u16], bits: u32, window: Window<'_, T>, out: &mut [T]) {
+    if bits <= 8 {
+        rows::<T, u16>(weights, bits, window, out);
+    } else {
+        rows::<T, u32>(weights, bits, window, out);
+    }
+}
+
+#[inline(always)]
+fn rows<T: Sample, S: Sum>(weights: &[u16], bits: u32, window: Window<'_, T>, out: &mut [T]) {
     let (width, radius) = (window.width(), weights.len() - 1);
     // At least a block, so that a narrow plane needs no code of its own.
     let padded = width.max(BLOCK);
@@ -54,15 +110,15 @@ pub(super) fn blur<T: Sample>(weights: &[u16], bits: u32, window: Window<'_, T>,
         let pairs: Vec<(&[T], &[T])> =
             (0..).zip(weights).map(|(k, _)| (window.row(i - k), window.row(i + k))).collect();
         let (middle, weights) = (&mut line[radius..radius + width], weights);
-        vertical(weights, bits, &pairs, middle);
+        vertical::<T, S>(weights, bits, &pairs, middle);
         let (first, last) = (middle[0], middle[width - 1]);
         line[..radius].fill(first);
         line[radius + width..].fill(last);
         if width < BLOCK {
-            horizontal(weights, bits, &line, &mut narrow);
+            horizontal::<T, S>(weights, bits, &line, &mut narrow);
             out.copy_from_slice(&narrow[..width]);
         } else {
-            horizontal(weights, bits, &line, out);
+            horizontal::<T, S>(weights, bits, &line, out);
         }
     }
 }
@@ -74,31 +130,30 @@ fn blocks(width: usize) -> impl Iterator<Item = usize> {
     (0..width.div_ceil(BLOCK)).map(move |block| (block * BLOCK).min(width - BLOCK))
 }
 
-/// One column of sums: what each term begins with, and the end of the sum.
-#[inline(always)]
-fn rounding(weights: &[u16]) -> u16 {
-    u16::try_from(weights.len() / 2).unwrap_or(0)
-}
-
 /// Sums of columns, scaled.
 #[inline(always)]
-fn vertical<T: Sample>(weights: &[u16], bits: u32, pairs: &[(&[T], &[T])], line: &mut [u16]) {
+fn vertical<T: Sample, S: Sum>(
+    weights: &[u16],
+    bits: u32,
+    pairs: &[(&[T], &[T])],
+    line: &mut [u16],
+) {
     let (shift, max) = (SCALED_BITS - bits, (1 << bits) - 1);
-    let term = |sum: &mut u16, a: T, b: T, weight: u16| {
-        *sum += multiply_high((a.value(max) + b.value(max)) << shift, weight);
+    let term = |sum: &mut S, a: T, b: T, weight: u16| {
+        *sum = sum.plus((a.value(max) + b.value(max)) << shift, weight);
     };
     if line.len() < BLOCK {
-        line.fill(rounding(weights));
+        let mut sums = [S::begin(weights.len()); BLOCK];
         for (&(above, below), &weight) in pairs.iter().zip(weights) {
-            for ((sum, &a), &b) in line.iter_mut().zip(above).zip(below) {
+            for ((sum, &a), &b) in sums.iter_mut().zip(above).zip(below) {
                 term(sum, a, b, weight);
             }
         }
-        line.iter_mut().for_each(|sum| *sum = (*sum).min(SCALED_MAX));
+        line.iter_mut().zip(sums).for_each(|(line, sum)| *line = sum.scaled());
         return;
     }
     for x in blocks(line.len()) {
-        let mut sums = [rounding(weights); BLOCK];
+        let mut sums = [S::begin(weights.len()); BLOCK];
         for (&(above, below), &weight) in pairs.iter().zip(weights) {
             let (above, below) = (&above[x..x + BLOCK], &below[x..x + BLOCK]);
             for i in 0..BLOCK {
@@ -106,27 +161,27 @@ fn vertical<T: Sample>(weights: &[u16], bits: u32, pairs: &[(&[T], &[T])], line:
             }
         }
         for (line, sum) in line[x..x + BLOCK].iter_mut().zip(sums) {
-            *line = sum.min(SCALED_MAX);
+            *line = sum.scaled();
         }
     }
 }
 
 /// Sums of rows, as samples. `line` has as many more columns on each side as there are distances.
 #[inline(always)]
-fn horizontal<T: Sample>(weights: &[u16], bits: u32, line: &[u16], out: &mut [T]) {
+fn horizontal<T: Sample, S: Sum>(weights: &[u16], bits: u32, line: &[u16], out: &mut [T]) {
     let (shift, max) = (SCALED_BITS - bits, (1 << bits) - 1);
     let (radius, half) = (weights.len() - 1, 1 << (shift - 1));
     for x in blocks(out.len()) {
-        let mut sums = [rounding(weights); BLOCK];
+        let mut sums = [S::begin(weights.len()); BLOCK];
         for (k, &weight) in weights.iter().enumerate() {
             let left = &line[x + radius - k..][..BLOCK];
             let right = &line[x + radius + k..][..BLOCK];
             for i in 0..BLOCK {
-                sums[i] += multiply_high(left[i] + right[i], weight);
+                sums[i] = sums[i].plus(left[i] + right[i], weight);
             }
         }
         for (out, sum) in out[x..x + BLOCK].iter_mut().zip(sums) {
-            *out = T::from_value(((sum.min(SCALED_MAX) + half) >> shift).min(max));
+            *out = T::from_value(((sum.scaled() + half) >> shift).min(max));
         }
     }
 }
@@ -137,6 +192,7 @@ mod tests {
 
     use crate::filter::tests::{in_bands, plane};
     use crate::filter::{Filter, Role};
+    use crate::picture::Sample;
 
     /// The formula of the module's documentation, sample by sample.
     fn naive(plane: &[u16], width: usize, bits: u32, sigma: f64) -> Vec<u16> {
@@ -144,10 +200,14 @@ mod tests {
         let rows = plane.len() / width;
         let at = |row: isize, rows: usize| row.clamp(0, rows.cast_signed() - 1).cast_unsigned();
         let pass = |get: &dyn Fn(isize) -> u16| {
-            let terms = (0..)
-                .zip(&weights)
-                .map(|(k, &w)| ((u32::from(get(-k)) + u32::from(get(k))) * u32::from(w)) >> 16);
-            (terms.sum::<u32>() + u32::try_from(weights.len()).expect("few") / 2).min(32_767) as u16
+            let product =
+                |(k, &w): (isize, &u16)| (u32::from(get(-k)) + u32::from(get(k))) * u32::from(w);
+            let products = (0..).zip(&weights).map(product);
+            if bits > 8 {
+                return ((products.sum::<u32>() + 32_768) >> 16) as u16;
+            }
+            let half = u32::try_from(weights.len()).expect("few") / 2;
+            (products.map(|product| product >> 16).sum::<u32>() + half).min(32_767) as u16
         };
         let index = |i: usize, j: usize| i * width + j;
         let all = |f: &dyn Fn(isize, isize) -> u16| -> Vec<u16> {
@@ -201,7 +261,15 @@ mod tests {
 
     #[test]
     fn the_result_is_near_the_gaussian() {
-        let cases = [(8, 0.5, 1.2), (8, 2.0, 1.2), (8, 5.0, 1.2), (8, 20.0, 1.5), (10, 2.0, 4.0)];
+        let cases = [
+            (8, 0.5, 1.2),
+            (8, 2.0, 1.2),
+            (8, 5.0, 1.2),
+            (8, 20.0, 1.5),
+            (9, 20.0, 1.5),
+            (10, 2.0, 4.0),
+            (12, 20.0, 9.0),
+        ];
         for (bits, sigma, worst) in cases {
             let now = plane(40, 70, bits, 9);
             let found = in_bands(&Filter::blur(bits, sigma), Role::Luma, (&now, &now), 70, 7);
@@ -212,14 +280,29 @@ mod tests {
         }
     }
 
+    fn keeps_flat<T: Sample>(bits: u32, sigma: f64, values: impl Iterator<Item = u16>) {
+        let filter = Filter::blur(bits, sigma);
+        for value in values {
+            // Wide, and narrower than a block.
+            for width in [80, 3] {
+                let flat = vec![T::from_value(value); width];
+                let found = in_bands(&filter, Role::Chroma, (&flat, &flat), width, 1);
+                assert_eq!(found, flat, "{bits} bits, sigma {sigma}");
+            }
+        }
+    }
+
     #[test]
     fn an_area_of_one_value_keeps_it() {
-        for sigma in [0.1, 0.3, 1.0, 2.0, 7.7, 20.0] {
+        for tenths in 1..=200 {
+            let sigma = f64::from(tenths) / 10.0;
             assert_eq!(super::weights(sigma).iter().map(|&w| u32::from(w)).sum::<u32>(), 32_768);
-            let filter = Filter::blur(8, sigma);
-            for value in 0..=255u8 {
-                let flat = [value; 80];
-                assert_eq!(in_bands(&filter, Role::Luma, (&flat, &flat), 80, 1), flat, "{sigma}");
+            let step = if tenths % 40 == 0 { 1 } else { 17 };
+            keeps_flat::<u8>(8, sigma, (0..=255).step_by(step));
+            for bits in [9, 10, 12] {
+                let (max, neutral) = ((1 << bits) - 1, 1 << (bits - 1));
+                let between = (1..max).step_by(usize::from(max) / 20);
+                keeps_flat::<u16>(bits, sigma, [0, neutral, max].into_iter().chain(between));
             }
         }
     }
