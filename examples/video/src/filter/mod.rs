@@ -172,7 +172,9 @@ impl Filter {
             (Kind::Edges, Role::Luma) => edges::edges(max, window, out),
             (Kind::Grey, Role::Luma) => {
                 for (i, out) in (0..).zip(out.chunks_exact_mut(window.width)) {
-                    out.copy_from_slice(window.row(i));
+                    for (to, from) in out.iter_mut().zip(window.row(i)) {
+                        *to = T::from_value(from.value(max));
+                    }
                 }
             }
             (Kind::Grey | Kind::Edges, Role::Chroma) => out.fill(T::from_value(neutral)),
@@ -290,7 +292,7 @@ mod tests {
         ) {
             let wild: Vec<u16> = plane(5, width, 15, seed).iter().map(|x| x << 1).collect();
             let tame: Vec<u16> = wild.iter().map(|&x| x.min(1023)).collect();
-            for filter in &filters(10)[1..] {
+            for filter in &filters(10) {
                 prop_assert_eq!(
                     in_bands(filter, Role::Luma, (&wild, &wild), width, 2),
                     in_bands(filter, Role::Luma, (&tame, &tame), width, 2)
