@@ -1,7 +1,7 @@
 //! The command line of `video`.
 
 use std::fs::File;
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,8 @@ use video::filter::{Filter, SIGMAS, STRENGTHS};
 use video::header::Header;
 use video::input::FrameReader;
 use video::output::FrameWriter;
-use video::pipeline::{self, Mode, Settings, Summary};
+use video::picture::Sample;
+use video::pipeline::{self, Mode, Ring, Settings, Summary};
 
 /// Filters a y4m video by worker processes, from file to file or in a pipe.
 #[derive(Debug, Parser)]
@@ -231,8 +232,6 @@ fn is_same(file: &File, path: &Path) -> bool {
 /// Runs the filter; returns the exit code.
 fn filter(arguments: &Arguments) -> Result<u8, Stop> {
     let make_filter = arguments.filter()?;
-    // Before the pool, so that what workers start ends by Ctrl-C.
-    let interrupt = Interrupt::on_sigint().map_err(Stop::failure)?;
     let mut builder = Pool::builder().name("video");
     if let Some(workers) = arguments.workers {
         builder = builder.workers(workers);
@@ -244,44 +243,46 @@ fn filter(arguments: &Arguments) -> Result<u8, Stop> {
     let mode = arguments.mode(pool.workers())?;
 
     let input = arguments.open_input()?;
-    // The output is not touched before the input is known to be a video.
-    let output = |input: &File| arguments.open_output(input);
     let copy = input.try_clone().map_err(Stop::failure)?;
     let (header, reader) = FrameReader::open(input).map_err(Stop::failure)?;
-    let writer = FrameWriter::create(output(&copy)?, &header.line).map_err(Stop::failure)?;
     let settings =
         Settings { filter: make_filter(header.layout.bits), mode, retries: arguments.retries };
-    Ok(run(arguments, &pool, &settings, &header, (reader, writer), &interrupt))
+    let run = if header.layout.sample_bytes() == 1 { run::<u8> } else { run::<u16> };
+    run(arguments, &pool, &settings, &header, reader, &copy)
 }
 
-/// Filters all frames and prints what was done; the exit code.
-fn run<R: Read + Send + 'static>(
+/// Filters all frames and prints what was done; returns the exit code.
+fn run<T: Sample>(
     arguments: &Arguments,
     pool: &Pool,
     settings: &Settings,
     header: &Header,
-    ends: (FrameReader<R>, FrameWriter),
-    interrupt: &Interrupt,
-) -> u8 {
+    reader: FrameReader<File>,
+    input: &File,
+) -> Result<u8, Stop> {
+    // The output is not touched before the input is known to be a video, and there is memory.
+    let ring = Ring::<T>::new(settings, &header.layout).map_err(Stop::failure)?;
+    let output = arguments.open_output(input)?;
+    let ends = (reader, FrameWriter::create(output, &header.line).map_err(Stop::failure)?);
+    // Until here SIGINT ends the program: it may wait for a pipe or for the header.
+    let interrupt = Interrupt::on_sigint().map_err(Stop::failure)?;
     let bar = progress_bar(arguments);
     let mut progress = |frames| bar.set_position(frames);
     let since = Instant::now();
-    let (summary, result) = if header.layout.sample_bytes() == 1 {
-        pipeline::run::<u8, _>(pool, settings, header.layout, ends, interrupt, &mut progress)
-    } else {
-        pipeline::run::<u16, _>(pool, settings, header.layout, ends, interrupt, &mut progress)
-    };
+    let layout = header.layout;
+    let (summary, result) =
+        pipeline::run::<T, _>(pool, settings, layout, ring, ends, &interrupt, &mut progress);
     let seconds = since.elapsed().as_secs_f64();
     bar.finish_and_clear();
     if let Err(error) = &result {
         complain(&format!("{error}; {} frames were written", summary.frames));
     }
     print_summary(arguments, pool, settings, header, summary, seconds, result.as_ref().err());
-    match result {
+    Ok(match result {
         _ if summary.is_interrupted => 130,
         Ok(()) => 0,
         Err(_) => 1,
-    }
+    })
 }
 
 /// A count of frames on a terminal; elsewhere nothing.

@@ -85,6 +85,32 @@ impl Settings {
     }
 }
 
+/// The frames that go round.
+#[derive(Debug)]
+pub struct Ring<T> {
+    /// Those to read into.
+    inputs: Vec<Picture<T>>,
+    /// Those to write from.
+    outputs: Vec<Picture<T>>,
+}
+
+impl<T: Sample> Ring<T> {
+    /// Makes all frames.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Memory`].
+    pub fn new(settings: &Settings, layout: &Layout) -> Result<Ring<T>> {
+        let (frames, frame_bytes) = (settings.ring_frames(), layout.frame_bytes());
+        let make = |count| -> Result<Vec<Picture<T>>> {
+            let pictures = (0..count).map(|_| Picture::new(layout));
+            let made = pictures.collect::<brigade::Result<_>>();
+            made.map_err(|source| Error::Memory { frames, frame_bytes, source })
+        };
+        Ok(Ring { inputs: make(settings.inputs())?, outputs: make(settings.outputs())? })
+    }
+}
+
 /// What was done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -96,7 +122,7 @@ pub struct Summary {
     pub filtering: Duration,
     /// The time in which the writer waited for the output, and copied to it.
     pub writing: Duration,
-    /// An interrupt was requested, and the rest of the input was not filtered.
+    /// An interrupt was requested, and there may be frames that were not filtered or not written.
     pub is_interrupted: bool,
 }
 
@@ -146,10 +172,10 @@ struct Pipeline<'a, T> {
 }
 
 /// Filters all frames of `reader` into `writer`. Calls `progress` with the number of frames
-/// written, after each.
+/// written, after each. The ring was made for the same settings and layout.
 ///
 /// When `interrupt` is requested, no more frames are filtered; those that are being filtered are
-/// written.
+/// written, which lasts as long as nobody reads the output.
 ///
 /// The summary is that of the frames that were written, also beside an error.
 ///
@@ -160,6 +186,7 @@ pub fn run<T: Sample, R: Read + Send + 'static>(
     pool: &Pool,
     settings: &Settings,
     layout: Layout,
+    ring: Ring<T>,
     (reader, writer): (FrameReader<R>, FrameWriter),
     interrupt: &Interrupt,
     progress: &mut dyn FnMut(u64),
@@ -169,18 +196,21 @@ pub fn run<T: Sample, R: Read + Send + 'static>(
     let (to_writer, filtered) = channel();
     let ends = (to_reader, to_writer);
     let mut pipeline = Pipeline::new(pool, settings, layout, interrupt, reports.clone(), ends);
-    let begun = pipeline.fill_ring().and_then(|()| {
-        let (to_this, reports) = (reports.clone(), reports);
-        start_thread("reads", move || read_frames(reader, &from_ring, &to_this))?;
-        start_thread("writes", move || write_frames(writer, &filtered, &reports))
-    });
+    for picture in ring.inputs {
+        // The receiver exists until the reader has ended.
+        let _ = pipeline.to_reader.send(picture);
+    }
+    pipeline.empty = ring.outputs;
+    let to_this = reports.clone();
+    let begun = start_thread("reads", move || read_frames(reader, &from_ring, &to_this))
+        .and_then(|_| start_thread("writes", move || write_frames(writer, &filtered, &reports)));
     let writing = match begun {
         Ok(writing) => writing,
         Err(error) => return (pipeline.summary, Err(error)),
     };
     let mut result = pipeline.work(&events, progress);
-    let Pipeline { mut summary, to_writer, .. } = pipeline;
-    summary.is_interrupted = interrupt.is_requested();
+    let Pipeline { mut summary, to_writer, mut has_ended, waiting, .. } = pipeline;
+    let mut is_left = !waiting.is_empty();
     // The writer writes what it has, and ends.
     drop(to_writer);
     if !matches!(result, Err(Error::Write { .. })) {
@@ -193,10 +223,14 @@ pub fn run<T: Sample, R: Read + Send + 'static>(
                     progress(summary.frames);
                 }
                 Event::WriteFailed(error) => result = Err(error),
-                _ => {}
+                Event::Read(..) => is_left = true,
+                Event::End(end) => has_ended = end.is_ok(),
+                Event::Filtered(..) => {}
             }
         }
     }
+    is_left |= !has_ended || result.is_err();
+    summary.is_interrupted = is_left && interrupt.is_requested();
     (summary, result)
 }
 
@@ -229,21 +263,6 @@ impl<'a, T: Sample> Pipeline<'a, T> {
             busy_since: None,
             summary: Summary::default(),
         }
-    }
-
-    /// Makes all frames, and gives those to read into to the reader.
-    fn fill_ring(&mut self) -> Result<()> {
-        let (frames, frame_bytes) = (self.settings.ring_frames(), self.layout.frame_bytes());
-        let no_memory = |source| Error::Memory { frames, frame_bytes, source };
-        for _ in 0..self.settings.outputs() {
-            self.empty.push(Picture::new(&self.layout).map_err(no_memory)?);
-        }
-        for _ in 0..self.settings.inputs() {
-            let picture = Picture::new(&self.layout).map_err(no_memory)?;
-            // The receiver exists until the reader has ended.
-            let _ = self.to_reader.send(picture);
-        }
-        Ok(())
     }
 
     /// Handles events until all is filtered, or nothing more shall be.

@@ -2,22 +2,27 @@
 
 mod clips;
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
-use clips::{Clip, Random, collect, end, video, wait_for, workers_of};
+use clips::{Clip, Random, collect, end, is_running, video, wait_for, workers_of};
 use rustix::process::{Pid, Signal, kill_process};
 use video::filter::Filter;
+
+fn pid(process: u32) -> Pid {
+    Pid::from_raw(i32::try_from(process).unwrap()).unwrap()
+}
 
 /// Kills one of the program's workers, when there is one.
 fn kill_a_worker(host: u32, random: &mut Random) {
     let mut workers = Vec::new();
-    wait_for(|| {
+    wait_for(host, || {
         workers = workers_of(host);
         !workers.is_empty()
     });
     let chosen = workers[usize::try_from(random.below(workers.len() as u64)).unwrap()];
     // It may end by itself in between.
-    let _ = kill_process(Pid::from_raw(i32::try_from(chosen).unwrap()).unwrap(), Signal::KILL);
+    let _ = kill_process(pid(chosen), Signal::KILL);
 }
 
 /// The deaths that the summary counts.
@@ -79,13 +84,17 @@ fn without_retries_a_death_is_an_error_with_the_frame_and_all_frames_before_are_
         let (mut stdin, stream, host) = (child.stdin.take().unwrap(), clip.stream(), child.id());
         let feeder = std::thread::spawn(move || stdin.write_all(&stream));
         let killer = std::thread::spawn(move || {
-            let mut random = Random(3);
+            let (mut random, mut killed) = (Random(3), BTreeSet::new());
             // The only worker is nearly always busy; one kill may meet it between two frames.
-            while clips::stat(&host.to_string()).is_some_and(|(_, state, _)| state != 'Z') {
+            while is_running(host) {
                 for worker in workers_of(host) {
-                    let pid = Pid::from_raw(i32::try_from(worker).unwrap()).unwrap();
                     (0..random.below(3_000_000)).for_each(|i| _ = std::hint::black_box(i));
-                    let _ = kill_process(pid, Signal::KILL);
+                    let _ = kill_process(pid(worker), Signal::KILL);
+                    killed.insert(worker);
+                }
+                if killed.len() > 100 {
+                    let _ = kill_process(pid(host), Signal::KILL);
+                    panic!("the program goes on after {} deaths", killed.len());
                 }
             }
         });

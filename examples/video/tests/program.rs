@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use clips::{Clip, collect, end, run, stat, text, video, wait_for};
+use clips::{Clip, collect, end, run, stat, text, video, wait_for, workers_of};
 use rustix::process::{Pid, Signal, kill_process};
 use video::filter::Filter;
 
@@ -169,7 +169,7 @@ fn a_full_disk_is_an_error_and_the_file_ends_after_a_whole_frame() {
 
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
-    let (status, text) = limited("exec \"$0\" - \"$1\" --filter grey", &out, &clip);
+    let (status, text) = limited(32 << 10, "exec \"$0\" - \"$1\" --filter grey", &out, &clip);
     assert_eq!(status.code(), Some(1), "{text}");
     // 32 MiB hold 36 frames of 921,606 bytes.
     assert!(text.contains("cannot write frame 37 of the output: File too large"), "{text}");
@@ -178,10 +178,10 @@ fn a_full_disk_is_an_error_and_the_file_ends_after_a_whole_frame() {
     assert!(std::fs::read(out).unwrap() == expected[..clip.bytes_of(36)]);
 }
 
-/// Runs a script with the program and a path, where files have at most 32 MiB: that limit is met as
-/// a full disk is. The limit also holds for the memory file of the ring, which needs less.
-fn limited(script: &str, path: &Path, clip: &Clip) -> (ExitStatus, String) {
-    let script = format!("trap '' XFSZ; ulimit -f 32768; {script}");
+/// Runs a script with the program and a path, where files have at most `kib` KiB: that limit is met
+/// as a full disk is. It also holds for the memory file of the ring.
+fn limited(kib: u64, script: &str, path: &Path, clip: &Clip) -> (ExitStatus, String) {
+    let script = format!("trap '' XFSZ; ulimit -f {kib}; {script}");
     let mut command = std::process::Command::new("bash");
     command.args(["-c", &*script, env!("CARGO_BIN_EXE_video"), path.to_str().unwrap()]);
     command.stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
@@ -206,7 +206,7 @@ fn a_write_error_keeps_what_stood_in_the_file_before() {
         "{ printf kept; \"$0\" - - --filter grey; } > \"$1\"",
     ] {
         std::fs::write(&archive, "kept").unwrap();
-        let (status, text) = limited(script, &archive, &clip);
+        let (status, text) = limited(32 << 10, script, &archive, &clip);
         assert_eq!(status.code(), Some(1), "{script}: {text}");
         assert!(text.contains("; the file ends after frame 36"), "{script}: {text}");
         let found = std::fs::read(&archive).unwrap();
@@ -216,7 +216,7 @@ fn a_write_error_keeps_what_stood_in_the_file_before() {
     let size = 40 << 20;
     std::fs::File::options().write(true).open(&archive).unwrap().set_len(size).unwrap();
     let script = "exec \"$0\" - - --filter grey 1<> \"$1\"";
-    let (status, text) = limited(script, &archive, &clip);
+    let (status, text) = limited(32 << 10, script, &archive, &clip);
     assert_eq!(status.code(), Some(1), "{text}");
     assert!(!text.contains("the file ends"), "{text}");
     let found = std::fs::read(&archive).unwrap();
@@ -249,6 +249,45 @@ fn ctrl_c_ends_with_whole_frames_and_exit_code_130() {
 }
 
 #[test]
+fn ctrl_c_ends_a_program_that_waits_for_its_input_or_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    let clip = Clip::new(8, 8, "420", 1);
+    for (input, out) in [(&b""[..], "-"), (b"YUV4MPEG2 W8 H8", "-"), (&clip.stream(), "fifo")] {
+        let out = if out == "-" { out } else { fifo.to_str().unwrap() };
+        let mut child = video(&["-", out, "--workers", "1"]).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input).unwrap();
+        let host = child.id();
+        wait_for(host, || !workers_of(host).is_empty());
+        kill_process(pid(&child), Signal::INT).unwrap();
+        // If the signal were only noted, the program would go on now.
+        drop(stdin);
+        let reader = std::fs::File::options().read(true).write(true).open(&fifo).unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let (status, text) = end(child, stderr);
+        assert_eq!((status.code(), status.signal()), (None, Some(2)), "{text}");
+        assert!(text.is_empty(), "{text}");
+        drop(reader);
+    }
+}
+
+#[test]
+fn without_memory_for_the_ring_the_output_stays() {
+    let clip = Clip::new(1280, 720, "444", 1);
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    std::fs::write(&out, "old").unwrap();
+    // The ring has 7 frames of 2.6 MiB.
+    let (status, text) = limited(8 << 10, "exec \"$0\" - \"$1\" --workers 1", &out, &clip);
+    assert_eq!(status.code(), Some(1), "{text}");
+    assert!(text.contains("no memory for 7 frames of 2764800 bytes"), "{text}");
+    assert_eq!(std::fs::read(out).unwrap(), b"old");
+}
+
+#[test]
 fn back_pressure_reaches_the_decoder() {
     let clip = Clip::new(160, 120, "420", 400);
     for mode in MODES {
@@ -265,7 +304,7 @@ fn back_pressure_reaches_the_decoder() {
         });
         // Nobody reads the output. Wait until all threads of the program wait, and nothing moves.
         let (host, mut last, mut still) = (child.id(), 0, 0);
-        wait_for(|| {
+        wait_for(host, || {
             let now = fed.load(Ordering::SeqCst);
             let threads = std::fs::read_dir(format!("/proc/{host}/task")).unwrap().flatten();
             let sleeps = threads.into_iter().all(|thread| {

@@ -141,11 +141,21 @@ pub(crate) fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Calls `condition` until it is true.
-pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
+/// Calls `condition` until it is true, as long as the program runs.
+///
+/// # Panics
+///
+/// If the program has ended.
+pub(crate) fn wait_for(program: u32, mut condition: impl FnMut() -> bool) {
     while !condition() {
+        assert!(is_running(program), "the program has ended");
         std::thread::yield_now();
     }
+}
+
+/// Whether a process has not ended.
+pub(crate) fn is_running(process: u32) -> bool {
+    stat(&process.to_string()).is_some_and(|(_, state, _)| state != 'Z')
 }
 
 /// The state of a process or thread, its name and its parent, from `stat` in `/proc`.
