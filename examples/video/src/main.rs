@@ -1,7 +1,7 @@
 //! The command line of `video`.
 
-use std::fs::File;
-use std::io::{IsTerminal, Write};
+use std::fs::{File, Metadata};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -134,7 +134,7 @@ fn main() -> ExitCode {
 
 /// Prints an error; there may be nobody who reads it.
 fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "video: {}", text.replace('\n', " "));
+    let _ = writeln!(io::stderr(), "video: {}", text.replace('\n', " "));
 }
 
 impl Arguments {
@@ -187,7 +187,7 @@ impl Arguments {
     /// Opens the input.
     fn open_input(&self) -> Result<File, Stop> {
         if self.input.as_os_str() == "-" {
-            let stdin = std::io::stdin();
+            let stdin = io::stdin();
             if stdin.is_terminal() {
                 let text = "standard input is a terminal; give a file, or pipe y4m into it";
                 return Err(Stop::Usage(text.to_owned()));
@@ -201,16 +201,19 @@ impl Arguments {
     /// Opens the output. A file that is there is emptied, unless it is the input.
     fn open_output(&self, input: &File) -> Result<File, Stop> {
         if self.output.as_os_str() == "-" {
-            let stdout = std::io::stdout();
+            let stdout = io::stdout();
             if stdout.is_terminal() {
                 let text = "standard output is a terminal; give a file, or pipe it into a program";
                 return Err(Stop::Usage(text.to_owned()));
             }
-            return own(&stdout, "standard output");
+            let stdout = own(&stdout, "standard output")?;
+            return match is_same(input, stdout.metadata()) {
+                true => Err(is_input("standard output".as_ref())),
+                false => Ok(stdout),
+            };
         }
-        if is_same(input, &self.output) {
-            let text = format!("{} is the input; give another output", self.output.display());
-            return Err(Stop::Usage(text));
+        if is_same(input, self.output.metadata()) {
+            return Err(is_input(&self.output));
         }
         let file = File::create(&self.output);
         file.map_err(|error| Stop::Failure(format!("{}: {error}", self.output.display())))
@@ -223,10 +226,14 @@ fn own(stream: &impl AsFd, name: &str) -> Result<File, Stop> {
     copy.map(File::from).map_err(|error| Stop::Failure(format!("{name}: {error}")))
 }
 
-/// Whether a path leads to an open regular file.
-fn is_same(file: &File, path: &Path) -> bool {
-    let (Ok(file), Ok(other)) = (file.metadata(), path.metadata()) else { return false };
+/// Whether an open regular file is the one that the metadata are of.
+fn is_same(file: &File, other: io::Result<Metadata>) -> bool {
+    let (Ok(file), Ok(other)) = (file.metadata(), other) else { return false };
     file.is_file() && (file.dev(), file.ino()) == (other.dev(), other.ino())
+}
+
+fn is_input(output: &Path) -> Stop {
+    Stop::Usage(format!("{} is the input; give another output", output.display()))
 }
 
 /// Runs the filter; returns the exit code.
@@ -309,7 +316,7 @@ fn print_summary(
     let mode = if arguments.mode == ModeName::Bands { "bands" } else { "frames" };
     let (workers, read) = (pool.workers(), summary.reading.as_secs_f64());
     let (filtered, written) = (summary.filtering.as_secs_f64(), summary.writing.as_secs_f64());
-    let mut stderr = std::io::stderr();
+    let mut stderr = io::stderr();
     if arguments.json {
         let line = Line {
             op: "video",

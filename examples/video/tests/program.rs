@@ -75,6 +75,12 @@ fn a_wrong_command_line_is_exit_code_2() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output));
         assert!(text(&output).contains(expected), "{arguments:?}: {}", text(&output));
     }
+    let appended = std::process::Command::new("bash")
+        .args(["-c", "\"$0\" \"$1\" - >> \"$1\"", env!("CARGO_BIN_EXE_video"), file])
+        .output()
+        .unwrap();
+    assert_eq!(appended.status.code(), Some(2), "{}", text(&appended));
+    assert!(text(&appended).contains("standard output is the input"), "{}", text(&appended));
     assert_eq!(std::fs::read(file).unwrap(), clip);
     let help = run(&["--help"], b"");
     assert!(help.status.success());
