@@ -9,7 +9,8 @@ use crate::picture::Sample;
 /// How a frame is cut, and how often its bands are computed again.
 #[derive(Debug, Clone, Copy)]
 pub struct Cut {
-    /// The luma rows of a band, at least 1; rounded up to whole chroma rows.
+    /// The luma rows of a band, at least 1; rounded up to whole chroma rows. At most, a band is the
+    /// whole frame.
     pub rows: usize,
     /// How many deaths of workers one frame survives.
     pub retries: u32,
@@ -43,7 +44,7 @@ pub fn filter<T: Sample>(
     out: &mut [SharedArray<T>],
 ) -> brigade::Result<()> {
     let ratio = layout.chroma.map_or(1, |chroma| chroma.rows);
-    let rows = cut.rows.next_multiple_of(ratio);
+    let rows = cut.rows.min(layout.height).next_multiple_of(ratio);
     let halo = |plane| Halo(plane, filter.reach(), Boundary::Clamp);
     match (out, now, previous) {
         ([y], [now], [previous]) => pool

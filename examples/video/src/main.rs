@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use brigade::Pool;
 use brigade::batch::Interrupt;
+use clap::builder::RangedU64ValueParser;
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -19,6 +20,9 @@ use video::input::FrameReader;
 use video::output::FrameWriter;
 use video::picture::Sample;
 use video::pipeline::{self, Mode, Ring, Settings, Summary};
+
+/// Parses a number of a range.
+type Count = RangedU64ValueParser<usize>;
 
 /// Filters a y4m video by worker processes, from file to file or in a pipe.
 #[derive(Debug, Parser)]
@@ -46,11 +50,11 @@ struct Arguments {
     /// What a task of a worker is
     #[arg(long, value_enum, default_value_t = ModeName::Bands)]
     mode: ModeName,
-    /// Luma rows of a band [default: 32]
-    #[arg(long, value_name = "ROWS")]
+    /// Luma rows of a band, 1 to 65535 [default: 32]
+    #[arg(long, value_name = "ROWS", value_parser = Count::new().range(1..=65_535))]
     band_rows: Option<usize>,
-    /// Frames that are filtered at a time, with --mode frames [default: 2 a worker]
-    #[arg(long, value_name = "N")]
+    /// Frames that are filtered at a time, with --mode frames, 1 to 4096 [default: 2 a worker]
+    #[arg(long, value_name = "N", value_parser = Count::new().range(1..=4096))]
     in_flight: Option<usize>,
     /// Worker processes [default: one for each processor]
     #[arg(long, value_name = "N")]
@@ -140,10 +144,6 @@ fn complain(text: &str) {
 impl Arguments {
     /// The mode, and the numbers that belong to it.
     fn mode(&self, workers: usize) -> Result<Mode, Stop> {
-        let at_least_1 = |name, number: Option<usize>, default| match number.unwrap_or(default) {
-            0 => Err(Stop::Usage(format!("--{name} is 0, but must be at least 1"))),
-            number => Ok(number),
-        };
         match self.mode {
             ModeName::Bands if self.in_flight.is_some() => {
                 Err(Stop::Usage("--in-flight belongs to --mode frames".to_owned()))
@@ -151,12 +151,9 @@ impl Arguments {
             ModeName::Frames if self.band_rows.is_some() => {
                 Err(Stop::Usage("--band-rows belongs to --mode bands".to_owned()))
             }
-            ModeName::Bands => {
-                Ok(Mode::Bands { rows: at_least_1("band-rows", self.band_rows, 32)? })
-            }
+            ModeName::Bands => Ok(Mode::Bands { rows: self.band_rows.unwrap_or(32) }),
             ModeName::Frames => {
-                let in_flight = at_least_1("in-flight", self.in_flight, 2 * workers)?;
-                Ok(Mode::Frames { in_flight })
+                Ok(Mode::Frames { in_flight: self.in_flight.unwrap_or(2 * workers) })
             }
         }
     }

@@ -54,7 +54,7 @@ fn filters(bits: u32) -> [Filter; 4] {
 const MODES: [Mode; 5] = [
     Mode::Bands { rows: 1 },
     Mode::Bands { rows: 7 },
-    Mode::Bands { rows: 1000 },
+    Mode::Bands { rows: usize::MAX },
     Mode::Frames { in_flight: 1 },
     Mode::Frames { in_flight: 5 },
 ];
