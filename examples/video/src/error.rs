@@ -27,16 +27,19 @@ pub enum Error {
     },
     /// The input ends in the middle of a frame.
     #[error(
-        "the input ends in frame {frame}, after {got_bytes} of its {frame_bytes} bytes; the file \
-         is cut short, or the program that writes it has ended early"
+        "the input ends in frame {frame}, after {got_bytes} of {} {frame_bytes} bytes; the file is \
+         cut short, or the program that writes it has ended early",
+        if *is_in_header { "at least" } else { "its" }
     )]
     Truncated {
         /// The frame.
         frame: u64,
         /// How many bytes of it there are, with its header.
         got_bytes: usize,
-        /// How many there should be.
+        /// How many there should be; at least, if the header is cut short.
         frame_bytes: usize,
+        /// The header of the frame is cut short.
+        is_in_header: bool,
     },
     /// The input cannot be read.
     #[error("cannot read {part} of the input: {source}")]

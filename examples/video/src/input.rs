@@ -57,13 +57,16 @@ impl<R: Read> FrameReader<R> {
             return Ok(false);
         }
         let got = line.len();
-        let frame_bytes = self.frame_bytes + got;
-        let truncated = |got_bytes| Err(Error::Truncated { frame, got_bytes, frame_bytes });
+        let truncated = |got_bytes, header_bytes, is_in_header| {
+            let frame_bytes = self.frame_bytes + header_bytes;
+            Err(Error::Truncated { frame, got_bytes, frame_bytes, is_in_header })
+        };
         let parameters = match line.strip_suffix(b"\n") {
             Some(text) => text.strip_prefix(FRAME),
             // A header that ends early.
             None if got < LINE_BYTES_MAX && (FRAME.starts_with(&line) || has_frame(&line)) => {
-                return truncated(got);
+                // At least its first word and a newline, or what there is and a newline.
+                return truncated(got, got.max(FRAME.len()) + 1, true);
             }
             None => None,
         };
@@ -72,13 +75,13 @@ impl<R: Read> FrameReader<R> {
             return Err(Error::FrameHeader { frame, text: quote(&line) });
         };
         picture.parameters = parameters.to_vec();
-        let mut got = got;
+        let (header_bytes, mut got) = (got, got);
         for plane in &mut picture.planes {
             let bytes: &mut [u8] = bytemuck::cast_slice_mut(plane.as_mut_slice());
             let read = read_full(&mut self.input, bytes).map_err(fail)?;
             got += read;
             if read < bytes.len() {
-                return truncated(got);
+                return truncated(got, header_bytes, false);
             }
         }
         self.next += 1;
@@ -143,8 +146,9 @@ mod tests {
             reader.read(&mut picture).unwrap_err().to_string()
         };
         for (rest, expected) in [
-            (b"F".as_slice(), "ends in frame 2, after 1 of its 7 bytes"),
-            (b"FRAME Xno newline", "ends in frame 2, after 17 of its"),
+            (b"F".as_slice(), "ends in frame 2, after 1 of at least 12 bytes"),
+            (b"FRAME", "ends in frame 2, after 5 of at least 12 bytes"),
+            (b"FRAME Xno newline", "ends in frame 2, after 17 of at least 24 bytes"),
             (b"FRAME\n", "ends in frame 2, after 6 of its 12 bytes"),
             (b"FRAME\n12345", "ends in frame 2, after 11 of its 12 bytes"),
             (b"FRAMES\n123456", "frame 2 of the input begins with \"FRAMES\\n\""),
