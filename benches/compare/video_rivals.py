@@ -15,7 +15,7 @@ from pathlib import Path
 WIDTH, HEIGHT = 1920, 1080
 FOLDER = Path("/dev/shm")
 PROGRAM = Path(__file__).resolve().parents[2] / "target" / "release" / "video"
-# ffmpeg's filter for each of ours; of the same arithmetic only for the blur.
+# ffmpeg's filter for each of ours. docs/video.md says how the pictures differ.
 RIVALS = {
     "blur": "gblur=sigma=2",
     "blur-near": "gblur=sigma=2:steps=6",
