@@ -89,7 +89,7 @@ pub fn run<E: fmt::Display>(
     let pool = pool(arguments)?;
     let job = Job::new(input, output, arguments.recipe());
     let mut batch = Batch::new(&pool)
-        .label(job.recipe.to_string())
+        .label(job.label())
         .timeout(arguments.timeout())
         .measure_memory()
         .interrupt(&interrupt);

@@ -83,7 +83,7 @@ impl Recipe {
     }
 }
 
-/// The settings that decide what the outputs are: the label of a journal.
+/// The settings that decide what the outputs are: a part of the label of a journal.
 impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Recipe { size, blur, grey, edges, format, quality, .. } = self;

@@ -10,6 +10,7 @@ use crate::decode::{Header, decode};
 use crate::encode::{has_alpha, output_name, write};
 use crate::failure::Failure;
 use crate::recipe::Recipe;
+use crate::report::shown;
 
 /// What every task of a batch needs to know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +38,12 @@ impl Job {
     #[must_use]
     pub fn output(&self) -> &Path {
         Path::new(&self.output)
+    }
+
+    /// The settings that decide what the outputs are, and where: the label of a journal.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{}, from {} to {}", self.recipe, shown(self.input()), shown(self.output()))
     }
 }
 

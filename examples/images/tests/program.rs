@@ -208,6 +208,23 @@ fn a_journal_is_for_one_recipe() {
 }
 
 #[test]
+fn a_journal_is_for_one_pair_of_folders() {
+    let directory = with_picture();
+    let directory = directory.0.as_path();
+    fs::create_dir(directory.join("other")).unwrap();
+    write(&directory.join("other"), "a.jpg");
+    json(directory, &["in", "out", "--journal", "journal"]);
+    // Its key is that of the first picture, which is done.
+    let text = usage(directory, &["other", "out", "--journal", "journal"]);
+    assert!(text.contains("/in to ") && text.contains("/other to "), "{text}");
+    let text = usage(directory, &["in", "out2", "--journal", "journal"]);
+    assert!(text.contains("/out2"), "{text}");
+    // The same folders by other names.
+    let (code, found) = json(directory, &["./in", "other/../out", "--journal", "journal"]);
+    assert_eq!((code, &found["skipped"]), (0, &1.into()), "{found}");
+}
+
+#[test]
 fn what_failed_runs_again_on_request() {
     let directory = with_picture();
     let path = directory.0.join("in/b.jpg");
