@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use image::metadata::Orientation;
-use jpeg_decoder::{Decoder, PixelFormat};
+use jpeg_decoder::{CodingProcess, Decoder, PixelFormat};
 
 use crate::decode::{Decoded, Depth, Header, check_pixels};
 use crate::failure::Failure;
@@ -30,6 +30,9 @@ impl Jpeg {
         };
         let size = (u32::from(info.width), u32::from(info.height));
         check_pixels(size.0, size.1, recipe)?;
+        if info.coding_process == CodingProcess::Lossless || info.pixel_format == PixelFormat::L16 {
+            return Err(Failure::Unsupported { what: "lossless JPEG is not supported".to_owned() });
+        }
         let target = recipe.target(size.0, size.1);
         // The decoder takes the first scale at which one side is large enough.
         let wanted = |target: u32, len: u16| u16::try_from(target * MARGIN).unwrap_or(len).min(len);
@@ -55,11 +58,13 @@ impl Jpeg {
     pub(crate) fn decode(self) -> Result<Decoded, Failure> {
         let Jpeg { mut decoder, format, header } = self;
         let bytes = decoder.decode()?;
-        let depth = match format {
-            PixelFormat::L8 | PixelFormat::RGB24 => Depth::Eight(bytes),
-            PixelFormat::L16 => Depth::Sixteen(bytemuck::pod_collect_to_vec(&bytes)),
-            PixelFormat::CMYK32 => Depth::Eight(rgb_of_cmyk(&bytes)),
-        };
+        let expected = header.width as usize * header.height as usize * format.pixel_bytes();
+        if bytes.len() != expected {
+            let why = format!("its decoder gave {} bytes instead of {expected}", bytes.len());
+            return Err(Failure::Decode(why));
+        }
+        let bytes = if format == PixelFormat::CMYK32 { rgb_of_cmyk(&bytes) } else { bytes };
+        let depth = Depth::Eight(bytes);
         let orientation = decoder.exif_data().and_then(Orientation::from_exif_chunk);
         let orientation = orientation.unwrap_or(Orientation::NoTransforms);
         // A profile of inks says nothing about red, green and blue.

@@ -267,6 +267,30 @@ fn what_is_no_picture_is_refused_with_its_first_bytes() {
     assert!(refused(b"\xff\xd8\xff").contains("cut short"));
 }
 
+/// A lossless JPEG of one grey, with `precision` bits a sample. Its decoder returns samples of 16
+/// bits at the full size, whatever size it was asked for.
+fn lossless(precision: u8, width: u16, height: u16) -> Vec<u8> {
+    let mut jpeg = b"\xff\xd8".to_vec();
+    // One code of one bit: the sample is as predicted.
+    jpeg.extend(b"\xff\xc4\0\x14\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    jpeg.extend(b"\xff\xc3\0\x0b");
+    jpeg.push(precision);
+    jpeg.extend(height.to_be_bytes());
+    jpeg.extend(width.to_be_bytes());
+    jpeg.extend(b"\x01\x01\x11\0\xff\xda\0\x08\x01\x01\0\x01\0\0");
+    jpeg.resize(jpeg.len() + (usize::from(width) * usize::from(height)).div_ceil(8), 0);
+    jpeg.extend(b"\xff\xd9");
+    jpeg
+}
+
+#[test]
+fn a_lossless_jpeg_is_refused() {
+    for precision in [8, 12, 16] {
+        let why = refused(&lossless(precision, 640, 480));
+        assert!(why.starts_with("lossless JPEG is not supported"), "{precision}: {why}");
+    }
+}
+
 #[test]
 fn a_file_that_is_cut_anywhere_is_an_error_or_whole() {
     for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Tiff, ImageFormat::WebP] {
