@@ -34,10 +34,13 @@ impl Jpeg {
             return Err(Failure::Unsupported { what: "lossless JPEG is not supported".to_owned() });
         }
         let target = recipe.target(size.0, size.1);
-        // The decoder takes the first scale at which one side is large enough.
+        // The decoder takes the first scale at which one side is large enough. The longer decides:
+        // a side of a few pixels is large enough at any scale.
         let wanted = |target: u32, len: u16| u16::try_from(target * MARGIN).unwrap_or(len).min(len);
-        let (width, height) =
-            decoder.scale(wanted(target.0, info.width), wanted(target.1, info.height))?;
+        let (width, height) = match info.width >= info.height {
+            true => decoder.scale(wanted(target.0, info.width), u16::MAX)?,
+            false => decoder.scale(u16::MAX, wanted(target.1, info.height))?,
+        };
         let (width, height) = (u32::from(width), u32::from(height));
         let channels = match info.pixel_format {
             PixelFormat::L8 | PixelFormat::L16 => 1,
@@ -87,4 +90,39 @@ fn rgb_of_cmyk(inks: &[u8]) -> Vec<u8> {
     };
     let pixels = inks.chunks_exact(4);
     pixels.flat_map(|p| [light(p[0], p[3]), light(p[1], p[3]), light(p[2], p[3])]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Format;
+    use image::{GrayImage, ImageFormat};
+
+    #[test]
+    fn the_longer_side_decides_the_scale() {
+        for (width, height, size, expected) in [
+            (640, 480, 64, (160, 120)),
+            (480, 640, 60, (120, 160)),
+            (200, 1, 256, (200, 1)),
+            (1, 200, 256, (1, 200)),
+            (1, 1, 256, (1, 1)),
+            (9000, 9, 1499, (4500, 5)),
+            (9, 9000, 1500, (5, 4500)),
+            (9000, 9, 9000, (9000, 9)),
+        ] {
+            let mut content = Cursor::new(Vec::new());
+            GrayImage::new(width, height).write_to(&mut content, ImageFormat::Jpeg).unwrap();
+            let recipe = Recipe {
+                size: Some(size),
+                blur: 0.0,
+                grey: false,
+                edges: false,
+                format: Format::Same,
+                quality: 85,
+                max_pixels: 1_000_000,
+            };
+            let header = Jpeg::open(content.into_inner(), &recipe).unwrap().header();
+            assert_eq!((header.width, header.height), expected, "{width} x {height} to {size}");
+        }
+    }
 }

@@ -234,6 +234,20 @@ fn a_jpeg_decoded_at_a_fraction_of_its_size_is_not_shifted() {
 }
 
 #[test]
+fn a_jpeg_of_one_row_keeps_its_columns() {
+    let stripe = |at: u32| if (at / 4).is_multiple_of(2) { 40 } else { 210 };
+    let recipe = Recipe { size: Some(256), ..RECIPE };
+    for (width, height) in [(200, 1), (1, 200)] {
+        let stripes = GrayImage::from_fn(width, height, |x, y| Luma([stripe(x + y)]));
+        let found = made(&encoded(stripes, ImageFormat::Jpeg), &recipe).to_luma8();
+        assert_eq!(found.dimensions(), (width, height));
+        for (x, y, pixel) in found.enumerate_pixels() {
+            assert!(pixel[0].abs_diff(stripe(x + y)) <= 40, "{pixel:?} at {x}, {y}");
+        }
+    }
+}
+
+#[test]
 fn a_blur_spreads_light_and_keeps_its_sum() {
     let dot = GrayImage::from_fn(63, 63, |x, y| Luma([if (x, y) == (31, 31) { 255 } else { 0 }]));
     let recipe = Recipe { blur: 1.5, ..RECIPE };
