@@ -20,6 +20,9 @@ use crate::failure::Failure;
 /// Where an ICC profile names the colours that it is for.
 const PROFILE_COLOURS: std::ops::Range<usize> = 16..20;
 
+/// The least alpha that is opaque in a GIF, which knows no other than clear and opaque.
+const OPAQUE_MIN: u8 = 128;
+
 /// Whether a picture in this format can have alpha.
 #[must_use]
 pub fn has_alpha(format: ImageFormat) -> bool {
@@ -112,8 +115,12 @@ fn encode(
             _ => write_by(TiffEncoder::new(out), &image, profile),
         },
         ImageFormat::Gif => {
-            // Its encoder makes the palette of red, green, blue and alpha.
-            let pixels = image.to_rgba8();
+            // Its encoder makes the palette of red, green, blue and alpha, and takes every alpha
+            // but 0 for opaque.
+            let mut pixels = image.to_rgba8();
+            for pixel in pixels.pixels_mut().filter(|pixel| pixel[3] < OPAQUE_MIN) {
+                pixel.0 = [0; 4];
+            }
             let (width, height) = pixels.dimensions();
             let mut encoder = GifEncoder::new(out);
             encoder.encode(pixels.as_raw(), width, height, image::ExtendedColorType::Rgba8)

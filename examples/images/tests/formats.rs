@@ -135,6 +135,19 @@ fn the_colour_of_clear_pixels_does_not_show() {
 }
 
 #[test]
+fn a_gif_is_clear_where_the_picture_is_less_than_half_opaque() {
+    let soft = RgbaImage::from_fn(64, 9, |x, _| Rgba([200, 40, 90, u8::try_from(x * 4).unwrap()]));
+    let bench = Bench::new();
+    let recipe = Recipe { format: Format::Gif, ..RECIPE };
+    bench.make("a.png", &encoded(soft, ImageFormat::Png), &recipe).unwrap();
+    for (x, _, pixel) in bench.output("a.png.gif").to_rgba8().enumerate_pixels() {
+        assert_eq!(pixel[3], if x < 32 { 0 } else { 255 }, "{x}");
+        let is_near = pixel.0.iter().zip([200, 40, 90]).all(|(a, b)| a.abs_diff(b) <= 3);
+        assert!(x < 32 || is_near, "{x}: {pixel:?}");
+    }
+}
+
+#[test]
 fn a_jpeg_has_a_white_ground_where_the_picture_is_clear() {
     let bench = Bench::new();
     let recipe = Recipe { format: Format::Jpeg, ..RECIPE };
