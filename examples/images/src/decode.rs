@@ -19,6 +19,8 @@ const HEADER_BYTES: usize = 32;
 const EXTRA_BYTES: u64 = 64 << 20;
 /// The most bytes that a pixel has: four channels of 16 bits.
 const PIXEL_BYTES_MAX: u64 = 8;
+/// A larger colour profile is no profile of a camera, a screen or a printer, and is dropped.
+const PROFILE_BYTES_MAX: usize = 4 << 20;
 
 /// Samples of a picture, as its decoder gives them.
 #[derive(Debug)]
@@ -127,6 +129,23 @@ enum Opened {
     Other(Header, Box<dyn ImageDecoder>),
 }
 
+/// What a decoder may allocate for `pixels` pixels and what accompanies them.
+fn max_bytes(pixels: u64) -> u64 {
+    pixels.saturating_mul(PIXEL_BYTES_MAX).saturating_add(EXTRA_BYTES)
+}
+
+/// The same for a decoder of `image`. That of TIFF has pixels twice: as in the file, and decoded.
+fn limits(pixels: u64) -> Limits {
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(max_bytes(pixels.saturating_mul(2)));
+    limits
+}
+
+/// The profile, unless it is too large.
+pub(crate) fn checked_profile(profile: Option<Vec<u8>>) -> Option<Vec<u8>> {
+    profile.filter(|profile| profile.len() <= PROFILE_BYTES_MAX)
+}
+
 /// Opens the picture in the file `path`, and reads its header.
 fn open(path: &Path, recipe: &Recipe) -> Result<(Opened, ImageFormat), Failure> {
     let mut file = File::open(path)?;
@@ -135,10 +154,9 @@ fn open(path: &Path, recipe: &Recipe) -> Result<(Opened, ImageFormat), Failure> 
         return Err(Failure::NotAFile);
     }
     let format = format_of(&mut file)?;
-    let max_bytes = recipe.max_pixels.saturating_mul(PIXEL_BYTES_MAX).saturating_add(EXTRA_BYTES);
     if format == ImageFormat::Jpeg {
         // A JPEG is read as a whole, so its size is limited too.
-        let bytes = metadata.len();
+        let (bytes, max_bytes) = (metadata.len(), max_bytes(recipe.max_pixels));
         if bytes > max_bytes {
             return Err(Failure::TooManyBytes { bytes, max_bytes });
         }
@@ -146,13 +164,13 @@ fn open(path: &Path, recipe: &Recipe) -> Result<(Opened, ImageFormat), Failure> 
         file.take(max_bytes).read_to_end(&mut content)?;
         return Ok((Opened::Jpeg(Box::new(Jpeg::open(content, recipe)?)), format));
     }
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(max_bytes);
     let mut reader = ImageReader::with_format(BufReader::new(file), format);
-    reader.limits(limits);
-    let decoder = Box::new(reader.into_decoder()?);
+    // Nothing is known of the pixels. The decoder of PNG reads a profile before them.
+    reader.limits(limits(0));
+    let mut decoder = Box::new(reader.into_decoder()?);
     let (width, height) = decoder.dimensions();
     check_pixels(width, height, recipe)?;
+    decoder.set_limits(limits(u64::from(width) * u64::from(height)))?;
     let colour = decoder.color_type();
     if matches!(colour, ColorType::Rgb32F | ColorType::Rgba32F) {
         return Err(Failure::Unsupported {
@@ -189,7 +207,7 @@ pub fn decode(path: &Path, recipe: &Recipe) -> Result<(Decoded, ImageFormat), Fa
     };
     // What accompanies the pixels is no reason to refuse them.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let profile = decoder.icc_profile().unwrap_or(None);
+    let profile = checked_profile(decoder.icc_profile().unwrap_or(None));
     let depth = match DynamicImage::from_decoder(decoder)? {
         DynamicImage::ImageLuma8(image) => Depth::Eight(image.into_raw()),
         DynamicImage::ImageLumaA8(image) => Depth::Eight(image.into_raw()),
@@ -205,4 +223,33 @@ pub fn decode(path: &Path, recipe: &Recipe) -> Result<(Decoded, ImageFormat), Fa
         }
     };
     Ok((Decoded { header, depth, orientation, profile }, format))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Format;
+    use image::ImageEncoder;
+    use image::codecs::png::PngEncoder;
+
+    #[test]
+    fn a_profile_has_no_more_memory_because_pictures_may_be_large() {
+        let path = std::env::temp_dir().join(format!("brigade-profile-{}", std::process::id()));
+        let mut encoder = PngEncoder::new(File::create(&path).unwrap());
+        encoder.set_icc_profile(vec![0; 80 << 20]).unwrap();
+        encoder.write_image(&[0], 1, 1, ColorType::L8.into()).unwrap();
+        let recipe = Recipe {
+            size: None,
+            blur: 0.0,
+            grey: false,
+            edges: false,
+            format: Format::Same,
+            quality: 85,
+            max_pixels: 100_000_000,
+        };
+        let opened = open(&path, &recipe);
+        std::fs::remove_file(&path).unwrap();
+        let Ok((Opened::Other(_, mut decoder), _)) = opened else { panic!("it is a PNG") };
+        assert_eq!(decoder.icc_profile().unwrap().map(|profile| profile.len()), None);
+    }
 }

@@ -81,6 +81,10 @@ impl From<ImageError> for Failure {
         match error {
             ImageError::IoError(e) if e.kind() == io::ErrorKind::UnexpectedEof => Failure::CutShort,
             ImageError::IoError(e) => Failure::Read(e),
+            ImageError::Limits(e) => {
+                let why = format!("it needs more memory than a picture of its size: {e}");
+                Failure::Decode(why)
+            }
             ImageError::Unsupported(e) => Failure::Unsupported { what: e.to_string() },
             error => Failure::Decode(error.to_string()),
         }

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use image::metadata::Orientation;
 use jpeg_decoder::{CodingProcess, Decoder, PixelFormat};
 
-use crate::decode::{Decoded, Depth, Header, check_pixels};
+use crate::decode::{Decoded, Depth, Header, check_pixels, checked_profile};
 use crate::failure::Failure;
 use crate::recipe::Recipe;
 
@@ -72,7 +72,7 @@ impl Jpeg {
         let orientation = orientation.unwrap_or(Orientation::NoTransforms);
         // A profile of inks says nothing about red, green and blue.
         let profile = decoder.icc_profile().filter(|_| format != PixelFormat::CMYK32);
-        Ok(Decoded { header, depth, orientation, profile })
+        Ok(Decoded { header, depth, orientation, profile: checked_profile(profile) })
     }
 }
 

@@ -3,12 +3,14 @@
 mod support;
 
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use brigade::batch::Key;
+use image::codecs::png::{PngDecoder, PngEncoder};
 use image::{
-    DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage,
-    Rgba, RgbaImage,
+    DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, ImageDecoder, ImageEncoder, ImageFormat,
+    Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage,
 };
 use images::recipe::{Format, Recipe};
 use images::task::{Job, process};
@@ -340,6 +342,32 @@ fn too_many_pixels_are_refused_before_they_are_decoded() {
     png[29..33].copy_from_slice(&sum.to_be_bytes());
     assert!(refused(&png).contains("1000000 x 20 are 20 megapixels"), "{}", refused(&png));
     refused(&declares(encoded(gradient(20, 20, 7), ImageFormat::Jpeg), 0, 9));
+}
+
+#[test]
+fn a_frame_that_is_larger_than_its_picture_is_refused() {
+    // A GIF of one pixel, whose first frame has 5000 x 4000.
+    let mut gif = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff\x2c\0\0\0\0".to_vec();
+    gif.extend([5000u16.to_le_bytes(), 4000u16.to_le_bytes()].concat());
+    gif.extend(b"\0\x02\x02\x44\x01\0\x3b");
+    assert!(refused(&gif).contains("more memory than a picture of its size"), "{}", refused(&gif));
+}
+
+#[test]
+fn a_profile_is_passed_on_unless_it_is_huge() {
+    for (len, expected) in [(3 << 20, Some(3 << 20)), (5 << 20, None)] {
+        let mut png = Vec::new();
+        let mut encoder = PngEncoder::new(&mut png);
+        let mut profile = vec![0; len];
+        profile[16..20].copy_from_slice(b"RGB ");
+        encoder.set_icc_profile(profile).unwrap();
+        gradient(20, 20, 7).write_with_encoder(encoder).unwrap();
+        let bench = Bench::new();
+        bench.make("a.png", &png, &RECIPE).unwrap();
+        let made = fs::read(bench.output.join("a.png")).unwrap();
+        let mut decoder = PngDecoder::new(Cursor::new(made)).unwrap();
+        assert_eq!(decoder.icc_profile().unwrap().map(|profile| profile.len()), expected);
+    }
 }
 
 /// The CRC of a chunk of a PNG.
