@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Display;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
+use std::thread;
 
 use brigade::batch::Key;
 use image::ImageFormat;
@@ -22,7 +23,8 @@ use support::{Directory, declares, encoded, files, gradient};
 
 /// Names the folder of the counts of calls.
 const TALLY: &str = "IMAGES_TEST_TALLY";
-/// Names a pipe on which the task of the file `GATE` waits until it is killed.
+/// Names a pipe into which the task of the file `GATE` writes. It and all behind it then wait until
+/// they are killed.
 const PIPE: &str = "IMAGES_TEST_PIPE";
 
 const PICTURES: usize = 200;
@@ -55,17 +57,19 @@ fn work(job: &Job, key: &Key) -> Result<u64, String> {
             std::process::abort()
         }
         b"hangs" => loop {
-            std::thread::park();
+            thread::park();
         },
         _ => {}
     }
     if let Some(pipe) = env::var_os(PIPE)
-        && key.as_path() == Path::new(&name(GATE))
+        && key.as_path() >= Path::new(&name(GATE))
     {
         let mut pipe = fs::File::options().write(true).open(pipe).unwrap();
-        pipe.write_all(b"here").unwrap();
+        if key.as_path() == Path::new(&name(GATE)) {
+            pipe.write_all(b"here").unwrap();
+        }
         loop {
-            std::thread::park();
+            thread::park();
         }
     }
     process(job, key).map_err(|e| fail(&e))
@@ -160,14 +164,24 @@ fn two_hundred_pictures_are_finished_after_a_kill_and_nothing_done_is_done_again
     let pipe = directory.join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
 
-    let mut program = command(directory).env(PIPE, &pipe).stdout(Stdio::null()).spawn().unwrap();
-    let mut here = Vec::new();
-    let mut reader = fs::File::open(&pipe).unwrap();
-    reader.read_exact(&mut [0; 4]).unwrap();
+    // With a writer of its own, the test can open the pipe before there is a program.
+    let mut both = fs::File::options().read(true).write(true).open(&pipe).unwrap();
+    let mut program = command(directory).env(PIPE, &pipe).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut stdout, mut end) = (program.stdout.take().unwrap(), both.try_clone().unwrap());
+    let watch = thread::spawn(move || {
+        io::copy(&mut stdout, &mut io::sink()).unwrap();
+        end.write_all(b"gone").unwrap();
+    });
+    let mut said = [0; 4];
+    both.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"here", "the program has ended before the gate");
     program.kill().unwrap();
     assert_eq!(program.wait().unwrap().signal(), Some(9));
-    // The pipe ends when the worker has.
-    reader.read_to_end(&mut here).unwrap();
+    watch.join().unwrap();
+    // The pipe ends when the workers have.
+    let mut reader = fs::File::open(&pipe).unwrap();
+    drop(both);
+    reader.read_to_end(&mut Vec::new()).unwrap();
     let (before, calls) = (done(directory), tally(directory));
     assert!(before.len() >= GATE / 2 && before.len() <= GATE, "{}", before.len());
     assert!(before.iter().all(|key| calls[key] == 1), "{calls:?}");
