@@ -249,3 +249,28 @@ fn a_closed_standard_output_is_an_error_and_no_panic() {
     assert!(text.contains("images: standard output: No space left"), "{text}");
     assert!(!text.contains("panicked"), "{text}");
 }
+
+#[test]
+fn a_disk_that_fills_is_an_error_that_names_the_output_and_leaves_nothing() {
+    let directory = Directory::new();
+    let picture = encoded(gradient(3000, 2000, 5), ImageFormat::Png);
+    fs::write(directory.folder("in").join("large.png"), picture).unwrap();
+    write(&directory.0.join("in"), "small.jpg");
+    // A limit on the size of files is met as a full disk is; the shell ignores the signal. The
+    // large output has 18 MB.
+    let script = "trap '' XFSZ; ulimit -f 8192; exec \"$0\" in out --format bmp --size 3000 \
+                  --json";
+    let mut command = Command::new("bash");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_images")]).current_dir(&directory.0);
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let failed = failures(&found);
+    assert_eq!((&found["done"], failed.len()), (&1.into(), 1), "{found}");
+    let (key, error) = &failed[0];
+    assert_eq!(key, "large.png");
+    assert!(error.starts_with("the output cannot be written: "), "{error}");
+    assert!(error.contains("/out/large.png.bmp: File too large"), "{error}");
+    assert_eq!(files(&directory.0.join("out")), [PathBuf::from("small.jpg.bmp")]);
+}
