@@ -47,11 +47,11 @@ fn folders(arguments: &Arguments) -> Result<(PathBuf, PathBuf), Stop> {
     let mut there = std::path::absolute(output).map_err(|e| usage(output, &e))?;
     let mut missing = Vec::new();
     while !there.exists() {
-        let name = there.file_name().map(std::ffi::OsStr::to_owned);
-        missing.extend(name);
-        if !there.pop() {
-            break;
-        }
+        let Some(name) = there.file_name() else {
+            return Err(usage(output, &"`..` after a folder that does not exist; leave both out"));
+        };
+        missing.push(name.to_owned());
+        there.pop();
     }
     let mut real = std::fs::canonicalize(&there).map_err(|e| usage(output, &e))?;
     real.extend(missing.iter().rev());

@@ -80,9 +80,12 @@ fn a_wrong_command_line_is_exit_code_2_and_says_what_is_wrong() {
     wrong(&["no such", "out"], "images: no such: No such file");
     wrong(&["in/a.jpg", "out"], "--tiles for one picture");
     wrong(&["in", "in/a.jpg"], "in/a.jpg");
+    wrong(&["in", "missing/../in"], "`..` after a folder that does not exist");
+    wrong(&["in", "missing/deep/../../out"], "`..` after a folder that does not exist");
     wrong(&["in", "out", "--journal", "in/a.jpg"], "a.jpg");
     wrong(&["in", "out", "--journal", "no/such/journal"], "no/such/journal");
     assert_eq!(files(&directory.join("in")), [PathBuf::from("a.jpg")]);
+    assert!(!directory.join("missing").exists());
 }
 
 #[test]
