@@ -1,6 +1,6 @@
 //! The files of a folder and of the folders in it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -24,17 +24,18 @@ struct Place {
 }
 
 struct Search<'a> {
-    /// Paths without symbolic links that are left out.
+    /// Paths without symbolic links that are left out, with all that is in them.
     without: &'a [PathBuf],
     /// Folders that were read, without symbolic links.
     seen: BTreeSet<PathBuf>,
     folders: Vec<Place>,
-    links: Vec<Place>,
+    /// Links to folders: their paths in the folder of all, and without symbolic links.
+    links: BTreeMap<PathBuf, PathBuf>,
     found: Contents,
 }
 
 /// The files of the folder `root` and of the folders in it, except the paths `without`, which have
-/// no symbolic links in them.
+/// no symbolic links in them, and what is in these.
 ///
 /// Symbolic links are followed. A folder that can be reached in several ways is read once, by its
 /// own name if it has one in `root`.
@@ -46,17 +47,15 @@ pub fn contents(root: &Path, without: &[PathBuf]) -> io::Result<Contents> {
     let real = fs::canonicalize(root)?;
     fs::read_dir(&real)?;
     let folders = vec![Place { relative: PathBuf::new(), real }];
-    let (seen, links, found) = (BTreeSet::new(), Vec::new(), Contents::default());
+    let (seen, links, found) = (BTreeSet::new(), BTreeMap::new(), Contents::default());
     let mut search = Search { without, seen, folders, links, found };
     loop {
         while let Some(folder) = search.folders.pop() {
             search.read(&folder);
         }
         // The first by name, whatever order the file system has them in.
-        let first = search.links.iter().enumerate().min_by_key(|(_, link)| &link.relative);
-        let Some((first, _)) = first else { break };
-        let link = search.links.swap_remove(first);
-        search.folders.push(link);
+        let Some((relative, real)) = search.links.pop_first() else { break };
+        search.folders.push(Place { relative, real });
     }
     let mut found = search.found;
     found.files.sort_unstable_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
@@ -67,6 +66,11 @@ pub fn contents(root: &Path, without: &[PathBuf]) -> io::Result<Contents> {
 impl Search<'_> {
     fn refuse(&mut self, relative: &Path, why: impl ToString) {
         self.found.refused.push((relative.to_owned(), why.to_string()));
+    }
+
+    /// Whether a path without symbolic links is left out.
+    fn is_without(&self, real: &Path) -> bool {
+        self.without.iter().any(|without| real.starts_with(without))
     }
 
     /// Takes note of what is in a folder.
@@ -87,7 +91,7 @@ impl Search<'_> {
                 }
             };
             let (relative, real) = (folder.relative.join(entry.file_name()), entry.path());
-            if self.without.contains(&real) {
+            if self.is_without(&real) {
                 continue;
             }
             if kind.is_file() {
@@ -108,7 +112,7 @@ impl Search<'_> {
             Ok(found) => found,
             Err(e) => return self.refuse(&relative, format!("a symbolic link: {e}")),
         };
-        if self.without.contains(&real) {
+        if self.is_without(&real) {
             return;
         }
         if found.is_file() {
@@ -118,7 +122,7 @@ impl Search<'_> {
         } else if folder.starts_with(&real) {
             self.refuse(&relative, "a symbolic link to a folder that contains it");
         } else {
-            self.links.push(Place { relative, real });
+            self.links.insert(relative, real);
         }
     }
 }

@@ -114,6 +114,19 @@ fn an_output_folder_in_the_input_folder_is_not_an_input() {
 }
 
 #[test]
+fn links_into_the_output_folder_are_no_inputs() {
+    let directory = Directory::new();
+    write(&directory.folder("in/sub"), "a.jpg");
+    let directory = directory.0.as_path();
+    assert_eq!(json(directory, &["in", "out"]).1["done"], 1);
+    symlink("../out/sub", directory.join("in/again")).unwrap();
+    symlink("../out/sub/a.jpg", directory.join("in/b.jpg")).unwrap();
+    let (code, found) = json(directory, &["in", "out"]);
+    assert_eq!((code, &found["done"]), (0, &1.into()), "{found}");
+    assert_eq!(files(&directory.join("out")), [PathBuf::from("sub/a.jpg")]);
+}
+
+#[test]
 fn every_name_and_every_folder_is_kept() {
     let directory = Directory::new();
     let input = directory.folder("in");
