@@ -8,7 +8,7 @@ use brigade::batch::{Batch, Interrupt, Key, Summary};
 
 use crate::arguments::Arguments;
 use crate::folder::{self, Contents};
-use crate::report::Stop;
+use crate::report::{self, Stop};
 use crate::task::Job;
 
 /// How many workers may die in a loop over one picture. A batch has its own rule.
@@ -81,7 +81,7 @@ pub fn run<E: fmt::Display>(
     let Contents { files, refused } =
         folder::contents(&input, &without).map_err(|e| Stop::usage(&arguments.input, &e))?;
     if files.is_empty() {
-        eprintln!("images: {}: no files", arguments.input.display());
+        report::say(format_args!("{}: no files", arguments.input.display()));
     }
 
     // Before the pool, so that what workers start ends by Ctrl-C.

@@ -35,7 +35,7 @@ pub fn program<E: fmt::Display>(
     match run(&Arguments::parse(), function) {
         Ok(code) => ExitCode::from(code),
         Err(stop) => {
-            eprintln!("images: {stop}");
+            report::say(format_args!("{stop}"));
             ExitCode::from(stop.code())
         }
     }

@@ -65,6 +65,11 @@ impl From<io::Error> for Stop {
     }
 }
 
+/// Writes a line to standard error, if anybody reads it.
+pub fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "images: {line}");
+}
+
 /// A path on one line.
 #[must_use]
 pub fn shown(path: &Path) -> String {

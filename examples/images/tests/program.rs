@@ -290,3 +290,16 @@ fn a_disk_that_fills_is_an_error_that_names_the_output_and_leaves_nothing() {
     assert!(error.contains("/out/large.png.bmp: File too large"), "{error}");
     assert_eq!(files(&directory.0.join("out")), [PathBuf::from("small.jpg.bmp")]);
 }
+
+#[test]
+fn a_closed_standard_error_changes_nothing() {
+    let directory = Directory::new();
+    directory.folder("in");
+    for (input, code) in [("in", 0), ("no such", 2)] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_images"));
+        command.args([input, "out"]).current_dir(&directory.0).stderr(writer);
+        assert_eq!(command.output().unwrap().status.code(), Some(code), "{input}");
+    }
+}
