@@ -3,6 +3,7 @@
 use brigade::{Boundary, Pool, Result, SharedArray, Whole};
 use serde::{Deserialize, Serialize};
 
+use crate::blur::rounded;
 use crate::light;
 use crate::picture::{self, Window};
 use crate::report::Stop;
@@ -167,10 +168,4 @@ impl Large {
         })?;
         Ok(bytes)
     }
-}
-
-/// The nearest sample.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
-fn rounded(value: f32) -> u16 {
-    (value + 0.5) as u16
 }

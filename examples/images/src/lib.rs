@@ -11,6 +11,7 @@ use clap::Parser;
 
 pub mod arguments;
 pub mod batch;
+pub mod blur;
 pub mod decode;
 pub mod encode;
 pub mod failure;

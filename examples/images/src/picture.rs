@@ -3,8 +3,9 @@
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{InnerPixel, U16, U16x2, U16x3, U16x4};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
-use image::{DynamicImage, ImageBuffer, Luma, LumaA, Pixel, Rgb, Rgba, imageops};
+use image::{DynamicImage, ImageBuffer};
 
+use crate::blur;
 use crate::failure::Failure;
 use crate::light;
 use crate::recipe::Recipe;
@@ -203,21 +204,9 @@ impl Picture {
         if recipe.blur == 0.0 {
             return picture;
         }
-        match picture.channels {
-            1 => picture.blurred::<Luma<u16>>(recipe.blur),
-            2 => picture.blurred::<LumaA<u16>>(recipe.blur),
-            3 => picture.blurred::<Rgb<u16>>(recipe.blur),
-            _ => picture.blurred::<Rgba<u16>>(recipe.blur),
-        }
-    }
-
-    fn blurred<P: Pixel<Subpixel = u16> + 'static>(self, sigma: f32) -> Picture {
-        let Picture { width, height, channels, samples } = self;
-        let Some(buffer) = ImageBuffer::<P, _>::from_raw(width, height, samples) else {
-            unreachable!("a picture has as many samples as pixels have channels")
-        };
-        let samples = imageops::blur(&buffer, sigma).into_raw();
-        Picture { width, height, channels, samples }
+        let Picture { width, channels, ref samples, .. } = picture;
+        let samples = blur::gaussian(samples, width as usize, channels, recipe.blur);
+        Picture { samples, ..picture }
     }
 
     fn grey(self) -> Picture {

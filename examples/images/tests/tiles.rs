@@ -79,7 +79,14 @@ fn difference(a: &DynamicImage, b: &DynamicImage) -> u8 {
 #[test]
 fn a_divided_picture_is_that_of_the_batch() {
     let directory = with_picture();
-    for options in [&["--size", "400"][..], &["--size", "123", "--grey"], &["--size", "1003"]] {
+    for options in [
+        &["--size", "400"][..],
+        &["--size", "123", "--grey"],
+        &["--size", "1003"],
+        &["--size", "400", "--blur", "0.7"],
+        &["--size", "400", "--blur", "9.5", "--grey"],
+        &["--size", "123", "--blur", "200"],
+    ] {
         tiles(&pool(2), &directory.0, options, "tiles.png");
         let recipe = arguments(&[&["in", "out"], options].concat()).recipe();
         let job = Job::new(directory.0.join("in"), directory.0.join("out"), recipe);
