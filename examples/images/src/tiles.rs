@@ -25,9 +25,9 @@ const ATTEMPTS: u32 = 3;
 #[derive(Debug, Serialize)]
 pub struct Outcome {
     op: &'static str,
-    /// The columns of the output, before it is turned.
+    /// The columns of the output.
     pub width: u32,
-    /// The rows of the output, before it is turned.
+    /// The rows of the output.
     pub height: u32,
     /// The size of the output.
     pub bytes: u64,
@@ -99,16 +99,25 @@ fn read((path, recipe, mut chunk): (OsString, Recipe, OwnedChunk<u16>)) -> Read 
     Ok((chunk, Extras { orientation: decoded.orientation.to_exif(), profile: decoded.profile }))
 }
 
+/// What a worker has written.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Written {
+    /// Columns and rows.
+    size: (u32, u32),
+    bytes: u64,
+}
+
 /// Encodes a picture.
-fn save((target, mut chunk): (Target, OwnedChunk<u8>)) -> Result<(OwnedChunk<u8>, u64), String> {
+fn save((target, mut chunk): (Target, OwnedChunk<u8>)) -> Result<Written, String> {
     let (width, height) = target.size;
     let mut image = image_of(width, height, target.channels, chunk.as_slice().to_vec());
     let orientation = Orientation::from_exif(target.extras.orientation);
     image.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
+    let size = (image.width(), image.height());
     let (input, output) = (Path::new(&target.input), Path::new(&target.output));
     let format = target.format.of(ImageFormat::Png);
     let written = write(image, format, target.quality, target.extras.profile, input, output);
-    written.map(|bytes| (chunk, bytes)).map_err(|e| e.to_string())
+    written.map(|bytes| Written { size, bytes }).map_err(|e| e.to_string())
 }
 
 /// Makes the picture `input` of the arguments into `output`, by all workers of `pool`. A worker
@@ -155,13 +164,12 @@ pub fn run(pool: &Pool, arguments: &Arguments) -> Result<Outcome, Stop> {
         channels: if recipe.edges { 1 } else { picture.channels },
         extras,
     };
-    let (_, bytes) = attempt(output, || {
+    let Written { size: (width, height), bytes } = attempt(output, || {
         let pixels = pixels.take().map_or_else(finish, Ok)?;
         let chunk = into_chunk(pixels)?;
         options(pool, arguments).submit(save, (target.clone(), chunk))?.join()
     })?;
     let write_s = since.elapsed().as_secs_f64();
-    let (width, height) = target.size;
     let (op, deaths) = ("tiles", pool.stats().restarts_by.died);
     Ok(Outcome { op, width, height, bytes, read_s, compute_s, write_s, deaths })
 }

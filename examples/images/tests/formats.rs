@@ -15,7 +15,7 @@ use image::{
 use images::recipe::{Format, Recipe};
 use images::task::{Job, process};
 use jpeg_encoder::{ColorType, Encoder};
-use support::{Directory, declares, encoded, gradient};
+use support::{Directory, declares, encoded, gradient, turned};
 
 const RECIPE: Recipe = Recipe {
     size: Some(64),
@@ -218,14 +218,6 @@ fn inks_become_colours() {
             assert_near(&made(&jpeg, &RECIPE).to_rgb8(), |_, _| colour, 3);
         }
     }
-}
-
-/// A JPEG with an orientation.
-fn turned(jpeg: &[u8], orientation: u8) -> Vec<u8> {
-    let mut exif =
-        b"\xff\xe1\x00\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
-    exif.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
-    [&jpeg[..2], &exif, &jpeg[2..]].concat()
 }
 
 #[test]

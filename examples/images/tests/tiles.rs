@@ -15,7 +15,7 @@ use image::{DynamicImage, ImageFormat, Luma, Rgba, RgbaImage};
 use images::arguments::Arguments;
 use images::task::{Job, process};
 use images::tiles::{Outcome, run};
-use support::{Directory, encoded, gradient};
+use support::{Directory, encoded, gradient, turned};
 
 /// A picture with edges and alpha, of sizes that no chunk divides.
 fn picture() -> RgbaImage {
@@ -108,6 +108,17 @@ fn edges_are_where_the_picture_changes() {
     for (x, y, pixel) in found.enumerate_pixels() {
         assert_eq!(pixel[0], if x == 149 || x == 150 { 255 } else { 0 }, "{x}, {y}");
     }
+}
+
+#[test]
+fn the_size_is_that_of_the_turned_picture() {
+    let directory = Directory::new();
+    let jpeg = turned(&encoded(gradient(90, 60, 7), ImageFormat::Jpeg), 6);
+    fs::write(directory.folder("in").join("picture.png"), jpeg).unwrap();
+    let found = tiles(&pool(1), &directory.0, &["--size", "30"], "small.png");
+    let made = image::open(directory.0.join("small.png")).unwrap();
+    assert_eq!((found.width, found.height), (20, 30));
+    assert_eq!((made.width(), made.height()), (20, 30));
 }
 
 /// The processes whose name begins so.
