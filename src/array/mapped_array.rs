@@ -103,7 +103,8 @@ impl<T: Element> SharedArray<T> {
     /// not a signal at a later access. Changed pages are written to the file when memory is short,
     /// and at the latest some time after the array is dropped; [`MappedArrayMut::sync`] waits for
     /// that. The file gets its name at once: a program that ends early leaves a valid file in
-    /// which some elements are still zero. To write an array that fits into memory completely or
+    /// which some elements are still zero (one that is killed during this call, a file without a
+    /// header). To write an array that fits into memory completely or
     /// not at all, use [`to_npy`](ArrayRef::to_npy).
     ///
     /// # Errors
@@ -228,7 +229,8 @@ impl<T: Element> MappedArrayMut<T> {
         unsafe { self.0.elements.as_mut_slice() }
     }
 
-    /// Waits until all changes of the elements are on the disk.
+    /// Waits until all changes of the elements are on the disk. The name of a new file is not
+    /// covered: sync its folder for that.
     ///
     /// # Errors
     ///

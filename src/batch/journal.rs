@@ -29,6 +29,8 @@ pub(super) struct Journal {
     pending: String,
     /// Where the last whole line of the file ends, in bytes.
     whole_bytes: u64,
+    /// Something of a failed write may follow them.
+    is_torn: bool,
     is_synced: bool,
 }
 
@@ -60,8 +62,8 @@ impl Journal {
             ErrorKind::NotFound => Error::NotFound { name: shown.clone(), place: "its folder" },
             _ => Error::os("open", format!("the journal {shown}"), e),
         })?;
-        let (pending, whole_bytes) = (String::new(), 0);
-        let mut journal = Journal { file, shown, pending, whole_bytes, is_synced };
+        let (pending, whole_bytes, is_torn) = (String::new(), 0, false);
+        let mut journal = Journal { file, shown, pending, whole_bytes, is_torn, is_synced };
         if !journal.file.metadata().is_ok_and(|found| found.is_file()) {
             return Err(journal.unlike("no regular file"));
         }
@@ -91,9 +93,14 @@ impl Journal {
         if self.pending.is_empty() {
             return Ok(());
         }
+        if self.is_torn {
+            self.file.set_len(self.whole_bytes).map_err(|e| self.failed("ftruncate", e))?;
+            self.is_torn = false;
+        }
         self.append().map_err(|e| {
-            // What was written of a line is not to stay. If it does, the next run removes it.
-            let _ = self.file.set_len(self.whole_bytes);
+            // What was written of a line is not to stay. If it does, the next call or the next run
+            // removes it.
+            self.is_torn = self.file.set_len(self.whole_bytes).is_err();
             self.failed("write", e)
         })?;
         self.whole_bytes += self.pending.len() as u64;

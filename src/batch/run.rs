@@ -241,7 +241,8 @@ where
         let Flight { attempt, handle, is_asked } = flight;
         // The signal that interrupts the batch may have ended a program that the task had started,
         // or the worker itself. Then the failure is not the key's: it runs again next time.
-        let is_excused = is_asked || self.parts.interrupt.is_some_and(Interrupt::is_requested);
+        let is_interrupted = self.parts.interrupt.is_some_and(Interrupt::is_requested);
+        let is_excused = is_asked || is_interrupted;
         let mut report = KeyReport {
             key: attempt.key,
             outcome: KeyOutcome::Failed,
@@ -258,7 +259,10 @@ where
                 report.duration = Some(Duration::from_nanos(elapsed_ns));
                 match result {
                     Ok(bytes) => (report.outcome, report.bytes) = (KeyOutcome::Done, bytes),
-                    Err(_) if is_excused => return Ok(()),
+                    Err(_) if is_excused => {
+                        self.summary.is_interrupted |= is_interrupted;
+                        return Ok(());
+                    }
                     Err(text) => report.error = Some(shortened(text)),
                 }
             }
@@ -269,6 +273,7 @@ where
             }
             Err(error @ (Error::Closed { .. } | Error::Broken { .. })) => return Err(error),
             Err(Error::Task(TaskError::Died(_) | TaskError::Panicked { .. })) if is_excused => {
+                self.summary.is_interrupted |= is_interrupted;
                 return Ok(());
             }
             Err(Error::Task(TaskError::Died(mut death))) => {
@@ -356,9 +361,6 @@ where
     S: FnMut(Key) -> Result<Option<Handle<Returned>>>,
 {
     fn drop(&mut self) {
-        if self.flights.is_empty() {
-            return;
-        }
         self.stop();
         while !self.flights.is_empty() {
             // A panic is under way, which says more.

@@ -86,7 +86,10 @@ impl Mapping {
     ) -> Result<(Mapping, NpyHeader)> {
         let header = npy::encode(dtype, shape)?;
         let file = file::create_reserved(path, npy::file_bytes(data_bytes), &header)?;
-        Mapping::of_file(path, file, Access::ReadWrite)
+        Mapping::of_file(path, file, Access::ReadWrite).inspect_err(|_| {
+            // The error that is returned matters more.
+            let _ = std::fs::remove_file(path);
+        })
     }
 
     /// Maps the `.npy` file that `file` has open.

@@ -94,7 +94,13 @@ pub(crate) fn create_reserved(path: &Path, size_bytes: u64, header: &[u8]) -> Re
         }
         _ => Error::os("open", shown.clone(), e),
     })?;
-    let fail = |e| Error::os("pwrite", shown.clone(), e);
+    let fail = |e: io::Error| match e.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            let (asked_bytes, limited_by) = (size_bytes, Limit::FileSystem);
+            Error::NoSpace { asked_bytes, free_bytes: 0, limited_by }
+        }
+        _ => Error::os("pwrite", shown.clone(), e),
+    };
     let fill = || {
         check_room(&file, size_bytes, 0, &shown)?;
         match memfd::allocate(file.as_fd(), 0, size_bytes) {

@@ -63,7 +63,7 @@ pub(crate) fn allocate(fd: BorrowedFd<'_>, offset: u64, len_bytes: u64) -> Resul
         match fallocate(fd, FallocateFlags::empty(), at, step) {
             Ok(()) => at += step,
             Err(Errno::EINTR) => {}
-            Err(cause @ (Errno::ENOSPC | Errno::ENOMEM | Errno::EFBIG)) => {
+            Err(cause @ (Errno::ENOSPC | Errno::EDQUOT | Errno::ENOMEM | Errno::EFBIG)) => {
                 let (asked_bytes, free_bytes) = (len_bytes, at - offset);
                 let is_size = cause == Errno::EFBIG;
                 let limited_by = if is_size { Limit::FileSize } else { Limit::FileSystem };

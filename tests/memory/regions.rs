@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use brigade::{Error, Limit, SharedArray};
+use nix::sys::resource::{Resource, setrlimit};
 
 use crate::common::{skipped, unique};
 
@@ -236,6 +237,20 @@ fn drop_handles_in_a_fork(name: &str) {
     println!("as it should be");
 }
 
+/// Makes a file that has no room in the address space.
+fn create_without_room_to_map(name: &str) {
+    let path = std::env::temp_dir().join(name);
+    let used = fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = used.split(' ').next().unwrap().parse().unwrap();
+    let limit = pages * 4096 + (64 << 20);
+    setrlimit(Resource::RLIMIT_AS, limit, limit).unwrap();
+    // SAFETY: nothing is mapped.
+    let refused = unsafe { SharedArray::<u8>::create_npy(&path, [256 << 20]) };
+    assert!(matches!(refused, Err(Error::Os { call: "mmap", .. })), "{refused:?}");
+    assert!(!path.exists());
+    println!("as it should be");
+}
+
 #[test]
 fn a_child_plays_its_part() {
     let Ok(part) = std::env::var(PART) else { return };
@@ -280,6 +295,7 @@ fn a_child_plays_its_part() {
             assert!(!path_of(name).exists());
             println!("as it should be");
         }
+        ("little-space", name) => create_without_room_to_map(name),
         ("locked", _) => {
             use nix::sys::mman::{MlockAllFlags, mlockall};
             // Small enough that a failure of this test does not exhaust the machine's memory.
@@ -346,6 +362,14 @@ fn a_limit_on_file_sizes_is_an_error_and_no_signal() {
         // In POSIX blocks of 512 bytes, or in KiB with some shells: 8 or 16 MiB.
         let launcher = ["sh", "-c", "ulimit -f 16384 && exec \"$0\" \"$@\""];
         let child = child(&launcher, &format!("little-files {}", unique("limited")));
+        succeeds(child);
+    });
+}
+
+#[test]
+fn a_new_file_that_cannot_be_mapped_is_removed() {
+    alone_in_turn(|| {
+        let child = child(&[], &format!("little-space {}", unique("space")));
         succeeds(child);
     });
 }

@@ -123,6 +123,32 @@ fn a_key_that_fails_after_the_interrupt_runs_again() {
 }
 
 #[test]
+fn a_last_key_that_fails_by_the_interrupt_is_left_and_the_summary_says_so() {
+    alone(|| {
+        let directory = Directory::new();
+        let (begun, go) = (directory.0.join("begun"), directory.0.join("go"));
+        let pool = with(1).build().unwrap();
+        let interrupt = Interrupt::new();
+        let fails = |(begun, go): &(PathBuf, PathBuf), _: &Key| {
+            fs::write(begun, "").unwrap();
+            wait_for(|| go.exists());
+            Err::<u64, _>("the program was interrupted")
+        };
+        let batch = Batch::new(&pool).interrupt(&interrupt).with((begun.clone(), go.clone()));
+        let summary = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                wait_for(|| begun.exists());
+                interrupt.request();
+                fs::write(&go, "").unwrap();
+            });
+            batch.run(["a"], fails).unwrap()
+        });
+        assert!(summary.is_interrupted && summary.failed.is_empty(), "{summary}");
+        assert_eq!(summary.exit_code(), 130);
+    });
+}
+
+#[test]
 fn the_error_of_a_key_is_written_with_its_causes() {
     /// Prints its cause only on request.
     struct Chain;

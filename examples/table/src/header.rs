@@ -1,5 +1,6 @@
 //! The names and types of the columns of a file.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use memchr::memchr;
@@ -57,13 +58,15 @@ pub enum HeaderFault {
 impl fmt::Display for HeaderFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            HeaderFault::Empty => f.write_str("it has no header; --no-header reads data alone"),
+            HeaderFault::Empty => f.write_str("it has no record; check that it is the right file"),
             HeaderFault::TooLong => write!(
                 f,
                 "its first record does not end within {HEAD_BYTES} bytes; check its quotes"
             ),
             HeaderFault::NoText => f.write_str("its first record is not UTF-8 text"),
-            HeaderFault::Twice(name) => write!(f, "two columns have the name {name:?}"),
+            HeaderFault::Twice(name) => {
+                write!(f, "two columns have the name {name:?}; rename one in the file")
+            }
         }
     }
 }
@@ -75,10 +78,13 @@ pub(crate) fn read(
     format: Format,
     has_names: bool,
 ) -> Result<Header, HeaderFault> {
-    let mut at = if head.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    // A byte order mark is no part of the first field.
+    let mark_len = if head.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    let head = &head[mark_len..];
+    let (mut at, mut lines) = (0, 0);
     let mut records = Vec::new();
     let mut fields = Fields::new(format);
-    let (mut data, mut names) = ((at, 0), None);
+    let (mut data, mut names) = ((mark_len, 0), None);
     while at < head.len() && records.len() < SAMPLE_RECORDS {
         let (end, state, passed) = format.advance(head, (at, State::Outside), head.len(), 1);
         let is_whole = passed == 1 || (is_all && state != State::Quoted);
@@ -86,7 +92,7 @@ pub(crate) fn read(
             break;
         }
         let record = &head[at..end];
-        let lines = memchr::memchr_iter(b'\n', &head[..end]).count();
+        lines += memchr::memchr_iter(b'\n', record).count();
         at = end;
         if format.is_left_out(record) {
             continue;
@@ -96,7 +102,7 @@ pub(crate) fn read(
         match names {
             None if has_names => {
                 names = Some(found);
-                data = (at, lines);
+                data = (mark_len + at, lines);
             }
             None => {
                 names = Some((1..=found.len()).map(|n| n.to_string().into_bytes()).collect());
@@ -115,10 +121,9 @@ pub(crate) fn read(
         Ok(Field { name: name.trim().to_owned(), kind: kind(&records, index) })
     };
     let fields: Vec<Field> = names.into_iter().enumerate().map(field).collect::<Result<_, _>>()?;
-    for (index, field) in fields.iter().enumerate() {
-        if fields[..index].iter().any(|other| other.name == field.name) {
-            return Err(HeaderFault::Twice(field.name.clone()));
-        }
+    let mut names = HashSet::new();
+    if let Some(field) = fields.iter().find(|field| !names.insert(field.name.as_str())) {
+        return Err(HeaderFault::Twice(field.name.clone()));
     }
     Ok(Header { fields, data })
 }

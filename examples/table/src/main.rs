@@ -70,15 +70,18 @@ struct Arguments {
 #[derive(Debug, Clone, Copy)]
 struct Comment(Option<u8>);
 
-fn delimiter(text: &str) -> Result<u8, String> {
+fn delimiter(text: &str) -> Result<u8, &'static str> {
+    const WANTED: &str = "must be one ASCII character: no letter, none of a number, no quote";
     match text.as_bytes() {
         _ if text == "\\t" => Ok(b'\t'),
-        &[byte] if byte.is_ascii() && !b"\"\n\r".contains(&byte) => Ok(byte),
-        _ => Err("must be one ASCII character, but no quote and no end of a line".to_owned()),
+        // A number must end at it.
+        &[byte] if byte.is_ascii_alphanumeric() || b"\"\n\r+-.".contains(&byte) => Err(WANTED),
+        &[byte] if byte.is_ascii() => Ok(byte),
+        _ => Err(WANTED),
     }
 }
 
-fn comment(text: &str) -> Result<Comment, String> {
+fn comment(text: &str) -> Result<Comment, &'static str> {
     match text {
         "" => Ok(Comment(None)),
         _ => delimiter(text).map(|byte| Comment(Some(byte))),

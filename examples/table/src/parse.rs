@@ -37,8 +37,6 @@ pub(crate) struct Plan {
     pub(crate) starts: Vec<Start>,
     /// The records of each group but the last.
     pub(crate) records: usize,
-    /// The number of arrays.
-    pub(crate) columns: usize,
     /// The newlines before the text.
     pub(crate) lines_before: usize,
 }
@@ -87,10 +85,12 @@ impl Plan {
             let (end, _, _) = self.format.advance(text, outside, text.len(), 1);
             let record = &text[at..end];
             if !self.format.is_left_out(record) {
-                let row = read.rows;
+                let (row, widened) = (read.rows, read.not_integer.len());
                 match self.any_record(record, row, out, &mut fields, &mut read.not_integer) {
                     Ok(()) => read.rows += 1,
                     Err(reason) => {
+                        // A row that is left out says nothing of the types.
+                        read.not_integer.truncate(widened);
                         read.wrong += 1;
                         let line = || WrongRow { line: line(at), reason };
                         read.first_wrong.get_or_insert_with(line);

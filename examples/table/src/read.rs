@@ -301,7 +301,7 @@ fn plan(
         return Err(Failure::OpenQuote { line: lines_before + lines + 1 });
     }
     let (starts, records) = (groups.starts, groups.records);
-    Ok(Plan { format, roles: Vec::new(), starts, records, columns: 0, lines_before })
+    Ok(Plan { format, roles: Vec::new(), starts, records, lines_before })
 }
 
 /// Reads all groups: for each a row of all columns' numbers, and what was read.

@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 
-use brigade::{Groups, Pool, Result};
+use brigade::{Groups, Pool, Result, SharedArray};
 use serde::Serialize;
 
 use crate::read::{Numbers, Table};
-use crate::summary::Summary;
+use crate::summary::{Number, Summary};
 
 /// The aggregates of a column, an element for each key.
 #[derive(Debug, PartialEq, Serialize)]
@@ -16,9 +16,22 @@ pub struct GroupedColumn {
     /// The means.
     pub mean: Vec<f64>,
     /// The least numbers.
-    pub min: Vec<f64>,
+    pub min: Vec<Number>,
     /// The greatest numbers.
-    pub max: Vec<f64>,
+    pub max: Vec<Number>,
+}
+
+impl GroupedColumn {
+    fn new<V>(name: String, groups: &Groups<i64, V>, number: fn(V) -> Number) -> GroupedColumn
+    where
+        V: brigade::Number<Mean = f64>,
+    {
+        let numbers = |values: &SharedArray<V>| {
+            values.as_slice().iter().map(|&value| number(value)).collect()
+        };
+        let (min, max) = (numbers(&groups.mins), numbers(&groups.maxs));
+        GroupedColumn { name, mean: groups.means.as_slice().to_vec(), min, max }
+    }
 }
 
 /// The columns of a table, grouped by the numbers of one.
@@ -52,17 +65,12 @@ pub fn group(pool: &Pool, table: &Table, by: &str) -> Result<Option<Grouped>> {
     for column in table.columns.iter().filter(|column| column.name != by) {
         let name = column.name.clone();
         columns.push(match &column.numbers {
-            #[expect(clippy::cast_precision_loss, reason = "the nearest double")]
             Numbers::Integers(values) => {
-                let Groups { means, mins, maxs, .. } = pool.group_by(keys, values)?;
-                let floats = |values: &[i64]| values.iter().map(|&value| value as f64).collect();
-                let (min, max) = (floats(mins.as_slice()), floats(maxs.as_slice()));
-                GroupedColumn { name, mean: means.as_slice().to_vec(), min, max }
+                let groups = pool.group_by(keys, values)?;
+                GroupedColumn::new(name, &groups, Number::Integer)
             }
             Numbers::Floats(values) => {
-                let Groups { means, mins, maxs, .. } = pool.group_by(keys, values)?;
-                let [mean, min, max] = [means, mins, maxs].map(|found| found.as_slice().to_vec());
-                GroupedColumn { name, mean, min, max }
+                GroupedColumn::new(name, &pool.group_by(keys, values)?, Number::Float)
             }
         });
     }
@@ -115,8 +123,7 @@ pub fn write_text(run: &Run, mut out: impl Write) -> io::Result<()> {
     let mut rows = vec![heading.map(str::to_owned)];
     rows.extend(run.columns.iter().map(|column| {
         let Summary { name, kind, count, empty, mean, min, max } = column;
-        let numbers = [mean, min, max].map(|number| format!("{number:.6}"));
-        let [mean, min, max] = numbers;
+        let (mean, min, max) = (format!("{mean:.6}"), min.to_string(), max.to_string());
         let (count, empty) = (count.to_string(), empty.to_string());
         [name.clone(), (*kind).to_owned(), count, empty, mean, min, max]
     }));
@@ -136,8 +143,8 @@ fn write_groups(groups: &Grouped, out: &mut impl Write) -> io::Result<()> {
     for (index, (key, count)) in groups.keys.iter().zip(&groups.counts).enumerate() {
         let mut row = vec![key.to_string(), count.to_string()];
         for column in &groups.columns {
-            let numbers = [&column.mean, &column.min, &column.max];
-            row.extend(numbers.map(|numbers| format!("{:.6}", numbers[index])));
+            row.push(format!("{:.6}", column.mean[index]));
+            row.extend([&column.min, &column.max].map(|numbers| numbers[index].to_string()));
         }
         rows.push(row);
     }

@@ -1,5 +1,7 @@
 //! Describes the columns of a table.
 
+use std::fmt;
+
 use brigade::{Pool, Result, SharedArray};
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +9,25 @@ use crate::read::{Column, Numbers, Table};
 
 /// The elements of a chunk.
 const CHUNK_LEN: usize = 1 << 16;
+
+/// A number of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Number {
+    /// Of a column of whole numbers.
+    Integer(i64),
+    /// Of any other column.
+    Float(f64),
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Number::Integer(number) => write!(f, "{number}"),
+            Number::Float(number) => write!(f, "{number:.6}"),
+        }
+    }
+}
 
 /// What is known of a column. NaN, which empty fields are, are left out.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -23,9 +44,9 @@ pub struct Summary {
     /// The mean of the numbers; NaN without any.
     pub mean: f64,
     /// The least number; NaN without any.
-    pub min: f64,
+    pub min: Number,
     /// The greatest number; NaN without any.
-    pub max: f64,
+    pub max: Number,
 }
 
 /// A partial result.
@@ -68,17 +89,28 @@ pub fn summaries(pool: &Pool, table: &Table) -> Result<Vec<Summary>> {
 }
 
 fn summary(pool: &Pool, column: &Column) -> Result<Summary> {
-    let (kind, len, partial) = match &column.numbers {
-        #[expect(clippy::cast_precision_loss, reason = "the nearest double")]
-        Numbers::Integers(numbers) => {
-            ("int", numbers.len(), partial(pool, numbers, |&number| number as f64)?)
-        }
-        Numbers::Floats(numbers) => ("float", numbers.len(), partial(pool, numbers, |&x| x)?),
+    let floats = |partial: &Partial| match partial.count {
+        0 => [Number::Float(f64::NAN); 2],
+        _ => [partial.min, partial.max].map(Number::Float),
     };
-    let Partial { count, sum, min, max } = partial;
+    let (kind, len, partial, [min, max]) = match &column.numbers {
+        Numbers::Integers(numbers) => {
+            #[expect(clippy::cast_precision_loss, reason = "the nearest double")]
+            let partial = partial(pool, numbers, |&number| number as f64)?;
+            let extremes = match partial.count {
+                0 => floats(&partial),
+                _ => [pool.min(numbers)?, pool.max(numbers)?].map(Number::Integer),
+            };
+            ("int", numbers.len(), partial, extremes)
+        }
+        Numbers::Floats(numbers) => {
+            let partial = partial(pool, numbers, |&x| x)?;
+            ("float", numbers.len(), partial, floats(&partial))
+        }
+    };
+    let Partial { count, sum, .. } = partial;
     #[expect(clippy::cast_precision_loss, reason = "the nearest double")]
     let mean = sum / count as f64;
-    let (min, max) = if count == 0 { (f64::NAN, f64::NAN) } else { (min, max) };
     let empty = len as u64 - count;
     Ok(Summary { name: column.name.clone(), kind, count, empty, mean, min, max })
 }

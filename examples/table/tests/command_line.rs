@@ -75,7 +75,7 @@ fn what_is_wrong_is_one_line_with_its_reason() {
     assert_fails(&table(&folder.path(""), &[]), 1, &["a folder"]);
     let empty = folder.path("empty");
     fs::write(&empty, "").unwrap();
-    assert_fails(&table(&empty, &[]), 1, &["empty: it has no header"]);
+    assert_fails(&table(&empty, &[]), 1, &["empty: it has no record"]);
     let odd = folder.path("").join(std::ffi::OsStr::from_bytes(b"no\xffutf8"));
     fs::write(&odd, "a\n1\n").unwrap();
     assert!(table(&odd, &[]).status.success());
@@ -104,7 +104,9 @@ fn the_file_that_was_read_is_not_replaced_by_a_column() {
 fn a_wrong_command_line_ends_with_code_2() {
     let folder = Folder::new();
     let path = folder.path("text");
-    for options in [&["--delimiter", "ab"][..], &["--workers", "0"], &["--no"]] {
+    for options in
+        [&["--delimiter", "ab"][..], &["--delimiter", "."], &["--workers", "0"], &["--no"]]
+    {
         let mut command = Command::new(env!("CARGO_BIN_EXE_table"));
         assert_fails(&command.arg(&path).args(options).output().unwrap(), 2, &["--help"]);
     }

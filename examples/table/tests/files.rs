@@ -9,6 +9,8 @@ use csv_core::{ReadRecordResult, Reader};
 use support::Folder;
 use table::header::HeaderFault;
 use table::read::{Failure, Numbers, Options, Table, read};
+use table::report::group;
+use table::summary::{Number, summaries};
 
 fn pool(workers: usize) -> Pool {
     Pool::builder().workers(workers).build().unwrap()
@@ -248,4 +250,39 @@ fn a_file_that_shrinks_while_it_is_read_is_an_error_at_any_time() {
     }
     fs::write(&path, "x\n1\n").unwrap();
     assert_eq!(read(&pool, &path, &Options::default()).unwrap().rows, 1);
+}
+
+#[test]
+fn whole_numbers_keep_all_their_digits() {
+    let folder = Folder::new();
+    let table = read_text(&folder, b"id,k\n9007199254740993,1\n-5,1\n", &Options::default());
+    let (table, pool) = (table.unwrap(), pool(2));
+    let found = &summaries(&pool, &table).unwrap()[0];
+    let expected = (Number::Integer(-5), Number::Integer(9_007_199_254_740_993));
+    assert_eq!((found.min, found.max), expected);
+    assert_eq!(found.max.to_string(), "9007199254740993");
+    let groups = group(&pool, &table, "k").unwrap().unwrap();
+    assert_eq!((groups.columns[0].min[0], groups.columns[0].max[0]), expected);
+}
+
+#[test]
+fn a_byte_order_mark_before_a_quoted_name_is_no_part_of_it() {
+    let folder = Folder::new();
+    let text = b"\xef\xbb\xbf\"a\nb\",c\n1,2\n";
+    let table = read_text(&folder, text, &Options::default()).unwrap();
+    assert_eq!((table.columns[0].name.as_str(), bits(&table, "c")), ("a\nb", vec![2]));
+    let wrong = read_text(&folder, b"\xef\xbb\xbfa\n\n1\nx\n", &Options::default());
+    assert!(wrong.unwrap_err().to_string().contains("line 4"), "the mark has no line");
+}
+
+#[test]
+fn a_row_that_is_left_out_says_nothing_of_the_types() {
+    let folder = Folder::new();
+    let options = Options { skip_bad: true, ..Options::default() };
+    let mut text = b"a,b\n".to_vec();
+    text.extend(b"1,2\n".repeat(1000));
+    text.extend(b"1.5,x\n");
+    let table = read_text(&folder, &text, &options).unwrap();
+    assert!(table.columns.iter().all(|column| matches!(column.numbers, Numbers::Integers(_))));
+    assert_eq!((table.rows, table.skipped), (1000, 1));
 }

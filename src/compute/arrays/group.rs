@@ -103,8 +103,9 @@ impl Pool {
     /// not. A group without values has the count and sum 0, the mean NaN, and as minimum and
     /// maximum what every number is less, or greater than: infinity and minus infinity of floats.
     ///
-    /// During the call up to 64 tables of 40 bytes for each group lie in shared memory, but not
-    /// more bytes than 40 for each element.
+    /// During the call up to 64 tables of 40 bytes for each group lie in shared memory, and the
+    /// merged one. There are fewer tables if together they have more groups than there are
+    /// elements, but at least one.
     ///
     /// # Errors
     ///
