@@ -72,11 +72,11 @@ struct Comment(Option<u8>);
 
 fn delimiter(text: &str) -> Result<u8, &'static str> {
     const WANTED: &str = "must be one ASCII character: no letter, none of a number, no quote";
-    match text.as_bytes() {
+    match *text.as_bytes() {
         _ if text == "\\t" => Ok(b'\t'),
         // A number must end at it.
-        &[byte] if byte.is_ascii_alphanumeric() || b"\"\n\r+-.".contains(&byte) => Err(WANTED),
-        &[byte] if byte.is_ascii() => Ok(byte),
+        [byte] if byte.is_ascii_alphanumeric() || b"\"\n\r+-.".contains(&byte) => Err(WANTED),
+        [byte] if byte.is_ascii() => Ok(byte),
         _ => Err(WANTED),
     }
 }
