@@ -58,7 +58,8 @@ fn a_worker_that_is_killed_at_any_time_changes_no_result() {
             let pool = pool(1);
             (pool.sum(&x).unwrap(), pool.cumsum(&x).unwrap(), pool.permutation(900_001, 3).unwrap())
         };
-        let keys = SharedArray::from_fn([2_000_003], |[i]| (i % 300) as u16).unwrap();
+        let key = |[i]: [usize; 1]| u16::try_from(i % 300).unwrap();
+        let keys = SharedArray::from_fn([2_000_003], key).unwrap();
         let groups = |pool: &Pool| {
             let sparse = pool.group_by(&keys, &x).unwrap();
             (sparse.sums, pool.group_by_dense(&keys, &x, 300).unwrap().means)

@@ -1,4 +1,5 @@
 //! Values grouped by integers and byte strings, compared with maps.
+#![expect(clippy::cast_possible_truncation, reason = "small numbers")]
 
 use std::collections::BTreeMap;
 
