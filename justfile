@@ -12,7 +12,7 @@ fmt:
     cargo fmt --check
 
 clippy:
-    cargo clippy --workspace --all-targets --all-features -- -D warnings
+    cargo clippy --workspace --all-targets --features async,failpoints -- -D warnings
 
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features

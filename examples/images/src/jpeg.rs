@@ -1,6 +1,7 @@
 //! JPEG, decoded at a fraction of its size.
 
 use std::io::Cursor;
+use std::rc::Rc;
 
 use image::metadata::Orientation;
 use jpeg_decoder::{CodingProcess, Decoder, PixelFormat};
@@ -8,6 +9,7 @@ use jpeg_decoder::{CodingProcess, Decoder, PixelFormat};
 use crate::decode::{Decoded, Depth, Header, check_pixels, checked_profile};
 use crate::failure::Failure;
 use crate::recipe::Recipe;
+use crate::turbo;
 
 /// How many times as large as the output a picture is decoded, at least. From this on, what the
 /// decoder leaves out cannot be seen in the output.
@@ -15,7 +17,8 @@ const MARGIN: u32 = 2;
 
 /// A JPEG whose header was read.
 pub(crate) struct Jpeg {
-    decoder: Decoder<Cursor<Vec<u8>>>,
+    content: Rc<[u8]>,
+    decoder: Decoder<Cursor<Rc<[u8]>>>,
     format: PixelFormat,
     header: Header,
 }
@@ -23,7 +26,8 @@ pub(crate) struct Jpeg {
 impl Jpeg {
     /// Reads the header of a JPEG, which is to be decoded not much larger than the recipe needs it.
     pub(crate) fn open(content: Vec<u8>, recipe: &Recipe) -> Result<Jpeg, Failure> {
-        let mut decoder = Decoder::new(Cursor::new(content));
+        let content = Rc::from(content);
+        let mut decoder = Decoder::new(Cursor::new(Rc::clone(&content)));
         decoder.read_info()?;
         let Some(info) = decoder.info() else {
             return Err(Failure::Decode("it has no picture".to_owned()));
@@ -49,7 +53,7 @@ impl Jpeg {
         let scale = scale(size.0.max(size.1), width.max(height));
         let part = (f64::from(size.0) * scale, f64::from(size.1) * scale);
         let header = Header { width, height, channels, size, part };
-        Ok(Jpeg { decoder, format: info.pixel_format, header })
+        Ok(Jpeg { content, decoder, format: info.pixel_format, header })
     }
 
     /// What the header says.
@@ -59,8 +63,20 @@ impl Jpeg {
 
     /// Decodes the pixels.
     pub(crate) fn decode(self) -> Result<Decoded, Failure> {
-        let Jpeg { mut decoder, format, header } = self;
-        let bytes = decoder.decode()?;
+        let Jpeg { content, mut decoder, format, header } = self;
+        let bytes = match format {
+            PixelFormat::L8 | PixelFormat::RGB24 if turbo::IS_THERE => {
+                match turbo::decode(&content, &header) {
+                    Ok(bytes) => bytes,
+                    Err(failure) => {
+                        // Usually this says more exactly what is wrong.
+                        decoder.decode()?;
+                        return Err(failure);
+                    }
+                }
+            }
+            _ => decoder.decode()?,
+        };
         let expected = header.width as usize * header.height as usize * format.pixel_bytes();
         if bytes.len() != expected {
             let why = format!("its decoder gave {} bytes instead of {expected}", bytes.len());

@@ -24,6 +24,7 @@ pub mod recipe;
 pub mod report;
 pub mod task;
 pub mod tiles;
+mod turbo;
 
 use arguments::Arguments;
 use report::Stop;

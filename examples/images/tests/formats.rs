@@ -327,6 +327,18 @@ fn a_file_that_is_cut_anywhere_is_an_error_or_whole() {
 }
 
 #[test]
+fn a_damaged_jpeg_is_an_error() {
+    let mut jpeg = encoded(gradient(640, 480, 77), ImageFormat::Jpeg);
+    let middle = jpeg.len() / 2;
+    // No code of JPEG has ones alone.
+    for pair in jpeg[middle..][..64].chunks_exact_mut(2) {
+        pair.copy_from_slice(b"\xff\0");
+    }
+    let why = refused(&jpeg);
+    assert!(why.starts_with("cannot be decoded: "), "{why}");
+}
+
+#[test]
 fn too_many_pixels_are_refused_before_they_are_decoded() {
     let jpeg = declares(encoded(gradient(20, 20, 7), ImageFormat::Jpeg), 60_000, 60_000);
     assert!(refused(&jpeg).contains("60000 x 60000 are 3600 megapixels, at most 10 are allowed"));
