@@ -103,9 +103,9 @@ impl<T: Element> SharedArray<T> {
     /// not a signal at a later access. Changed pages are written to the file when memory is short,
     /// and at the latest some time after the array is dropped; [`MappedArrayMut::sync`] waits for
     /// that. The file gets its name at once: a program that ends early leaves a valid file in
-    /// which some elements are still zero (one that is killed during this call, a file without a
-    /// header). To write an array that fits into memory completely or
-    /// not at all, use [`to_npy`](ArrayRef::to_npy).
+    /// which some elements are still zero, and one that is killed during this call a file without
+    /// a header. To write an array that fits into memory completely or not at all, use
+    /// [`to_npy`](ArrayRef::to_npy).
     ///
     /// # Errors
     ///

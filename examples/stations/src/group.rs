@@ -88,9 +88,10 @@ impl TextFile {
     ///
     /// As [`SharedArray::map_bytes`].
     pub fn open(path: &Path) -> Result<TextFile, Failure> {
-        // SAFETY: the user is told not to change the file during the run (`--help`). If it happens
-        // nevertheless, a worker dies of SIGBUS or reads other bytes, of which any are valid, and
-        // `is_unchanged` notices it. This process does not read the bytes.
+        // SAFETY: no program can establish it: the contract is the user's, whom `--help` tells not
+        // to change the file during the run. This process does not read the bytes, any of which
+        // are valid; a worker that reads beyond a shortened file dies of SIGBUS, and
+        // `is_unchanged` compares the length and the time of the last change.
         let bytes = unsafe { SharedArray::map_bytes(path) }.map_err(Failure::Library)?;
         let file = File::open(path).map_err(Failure::Read)?;
         let version = version(&file.metadata().map_err(Failure::Read)?);

@@ -21,7 +21,8 @@ use stations::report::{self, Run};
 /// have no end. The result is `{name=min/mean/max, ...}` in the order of the names' bytes; means
 /// are rounded to tenths, halves upwards.
 ///
-/// The file is mapped: do not change it during the run. A change is noticed, and is an error.
+/// The file is mapped: do not change it during the run. A change of its length, or of the time of
+/// its last change, is an error; another change goes unnoticed.
 ///
 /// Exit codes: 0 success, 1 something failed, 2 wrong command line, 130 interrupted.
 #[derive(Debug, Parser)]

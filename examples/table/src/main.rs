@@ -23,7 +23,8 @@ use table::summary::summaries;
 /// A row with another number of fields, or with a field that is no number, is an error with its
 /// line's number.
 ///
-/// The file is mapped: do not change it during the run. A change is noticed, and is an error.
+/// The file is mapped: do not change it during the run. A change of its length, or of the time of
+/// its last change, is an error; another change goes unnoticed.
 ///
 /// Exit codes: 0 success, 1 something failed, 2 wrong command line, 130 interrupted.
 #[derive(Debug, Parser)]

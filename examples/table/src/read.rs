@@ -171,9 +171,10 @@ pub struct Table {
 ///
 /// Every [`Failure`].
 pub fn read(pool: &Pool, path: &Path, options: &Options) -> Result<Table, Failure> {
-    // SAFETY: the user is told not to change the file during the run (`--help`). If it happens
-    // nevertheless, a worker dies of SIGBUS or reads other bytes, of which any are valid, and the
-    // comparison below notices it. This process does not read the bytes.
+    // SAFETY: no program can establish it: the contract is the user's, whom `--help` tells not to
+    // change the file during the run. This process does not read the bytes, any of which are
+    // valid; a worker that reads beyond a shortened file dies of SIGBUS, and what follows
+    // compares the length and the time of the last change.
     let bytes = unsafe { SharedArray::map_bytes(path) }?;
     let mut file = File::open(path).map_err(Failure::Read)?;
     let version = |file: &File| file.metadata().map(|found| version(&found));
