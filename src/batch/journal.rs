@@ -339,15 +339,19 @@ mod tests {
         let full = File::options().append(true).open("/dev/full").unwrap();
         let file = std::mem::replace(&mut journal.file, full);
         journal.push(&done("a"));
-        for _ in 0..2 {
-            let error = journal.commit().unwrap_err().to_string();
-            assert!(error.contains("No space left") && error.contains("journal-full"), "{error}");
-        }
+        let error = journal.commit().unwrap_err().to_string();
+        assert!(error.contains("No space left") && error.contains("journal-full"), "{error}");
+        // A device cannot be cut, so what was written of the line may still be there.
+        assert!(journal.is_torn);
+        let error = journal.commit().unwrap_err().to_string();
+        assert!(error.contains("ftruncate") && error.contains("journal-full"), "{error}");
         journal.file = file;
+        journal.file.write_all(b"{\"key\":\"half a li").unwrap();
         journal.push(&done("b"));
         journal.commit().unwrap();
         drop(journal);
         let (_, mut contents) = Journal::open(&place.0, "", false).unwrap();
         assert!(is_done(&mut contents, "a") && is_done(&mut contents, "b"));
+        assert_eq!(contents.unread_lines, 0);
     }
 }
