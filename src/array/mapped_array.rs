@@ -214,6 +214,31 @@ impl<T: Element> MappedArray<T> {
         Ok(MappedArray { mapping, elements })
     }
 
+    /// Whether the file still has the size, and the time of its last change, that it had when it
+    /// was mapped: a check, after a long computation, of the contract that nobody changes it.
+    ///
+    /// A change within the resolution of the file system's clock, 1 to 10 ms on most, or one
+    /// through a mapping that has not been written back, goes unnoticed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::SharedArray;
+    /// let path = std::env::temp_dir().join(format!("doc-unchanged-{}.txt", std::process::id()));
+    /// std::fs::write(&path, "one\ntwo\n").unwrap();
+    /// // SAFETY: nobody else knows the file, and the mapping is not read after it is written.
+    /// let text = unsafe { SharedArray::map_bytes(&path)? };
+    /// assert!(text.is_unchanged());
+    /// std::fs::write(&path, "one\n").unwrap();
+    /// assert!(!text.is_unchanged());
+    /// # std::fs::remove_file(path).unwrap();
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        self.mapping.is_unchanged()
+    }
+
     /// The source from which a worker finds the elements.
     pub(crate) fn source(&self) -> Source {
         self.elements.source_in(&self.mapping)

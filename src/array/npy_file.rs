@@ -61,7 +61,7 @@ impl<T: Element> SharedArray<T> {
         if is_stream {
             return Self::from_stream(file, &shown);
         }
-        let (_, file_bytes) = file::identity(&file, &shown)?;
+        let file_bytes = file::state(&file, &shown)?.size_bytes;
         let header = npy::read(&file, file_bytes, &shown)?;
         check_dtype::<T>(header.dtype, &shown)?;
         let NpyHeader { is_native, is_fortran, shape, data_offset, .. } = header;

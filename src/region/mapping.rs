@@ -11,7 +11,7 @@ use crate::region::dtype::Dtype;
 use crate::region::name::Name;
 use crate::region::npy::{self, NpyHeader};
 use crate::shape::Shape;
-use crate::sys::file::{self, FileId, FileMapping};
+use crate::sys::file::{self, FileId, FileMapping, FileState};
 use crate::sys::mmap::Access;
 use crate::sys::shm::{self, NamedMapping};
 use crate::sys::write_file;
@@ -51,7 +51,8 @@ mod path_bytes {
 pub(crate) struct Mapping {
     bytes: Bytes,
     address: FileLocation,
-    id: FileId,
+    /// When it was mapped.
+    state: FileState,
     /// Held open for its lock, for `keep`, and so that the inode is not reused.
     file: File,
 }
@@ -97,12 +98,12 @@ impl Mapping {
         let shown = path.display().to_string();
         let absolute =
             std::path::absolute(path).map_err(|e| Error::os("getcwd", shown.clone(), e))?;
-        let (id, file_bytes) = file::identity(&file, &shown)?;
-        let header = npy::read(&file, file_bytes, &shown)?;
+        let state = file::state(&file, &shown)?;
+        let header = npy::read(&file, state.size_bytes, &shown)?;
         // Never empty: the header is mapped too.
         let len_bytes = header.data_offset + header.data_bytes;
         let bytes = Bytes::File(FileMapping::map(&file, len_bytes, access)?);
-        Ok((Mapping { bytes, address: FileLocation::File(absolute), id, file }, header))
+        Ok((Mapping { bytes, address: FileLocation::File(absolute), state, file }, header))
     }
 
     /// Maps all bytes of a file for reading, whatever its contents. Returns their number, too: the
@@ -116,10 +117,10 @@ impl Mapping {
         let file = file::open_regular(path, access, "a regular file")?;
         let absolute =
             std::path::absolute(path).map_err(|e| Error::os("getcwd", shown.clone(), e))?;
-        let (id, file_bytes) = file::identity(&file, &shown)?;
-        let len_bytes = usize::try_from(file_bytes).unwrap_or(usize::MAX);
+        let state = file::state(&file, &shown)?;
+        let len_bytes = usize::try_from(state.size_bytes).unwrap_or(usize::MAX);
         let bytes = Bytes::File(FileMapping::map(&file, len_bytes.max(1), access)?);
-        Ok((Mapping { bytes, address: FileLocation::Plain(absolute), id, file }, len_bytes))
+        Ok((Mapping { bytes, address: FileLocation::Plain(absolute), state, file }, len_bytes))
     }
 
     /// Maps a named region, read-write.
@@ -138,21 +139,21 @@ impl Mapping {
     ///
     /// [`Error::Os`].
     pub(crate) fn unpublished(name: &Name, file: File) -> Result<(Mapping, NpyHeader)> {
-        let (id, file_bytes) = file::identity(&file, name.as_str())?;
-        let header = npy::read(&file, file_bytes, name.as_str())?;
+        let state = file::state(&file, name.as_str())?;
+        let header = npy::read(&file, state.size_bytes, name.as_str())?;
         let len_bytes = header.data_offset + header.data_bytes;
         let bytes = Bytes::File(FileMapping::map(&file, len_bytes, Access::ReadWrite)?);
-        Ok((Mapping { bytes, address: FileLocation::Named(name.to_string()), id, file }, header))
+        Ok((Mapping { bytes, address: FileLocation::Named(name.to_string()), state, file }, header))
     }
 
     /// Maps the region that `file` has open.
     fn of_region(name: &Name, file: File) -> Result<(Mapping, NpyHeader)> {
         let shown = shm::path_of(name.as_str()).display().to_string();
-        let (id, file_bytes) = file::identity(&file, &shown)?;
-        let header = npy::read(&file, file_bytes, &shown)?;
-        let bytes = map_checked(name, id, header.data_offset + header.data_bytes)?;
+        let state = file::state(&file, &shown)?;
+        let header = npy::read(&file, state.size_bytes, &shown)?;
+        let bytes = map_checked(name, state.id, header.data_offset + header.data_bytes)?;
         let address = FileLocation::Named(name.to_string());
-        Ok((Mapping { bytes, address, id, file }, header))
+        Ok((Mapping { bytes, address, state, file }, header))
     }
 
     /// Maps a file under `/dev/shm` of at least `end_bytes`, read-write, whatever its contents.
@@ -163,14 +164,15 @@ impl Mapping {
     pub(crate) fn raw(name: &Name, end_bytes: usize) -> Result<Mapping> {
         let file = shm::open_raw(name.as_str())?;
         let shown = shm::path_of(name.as_str()).display().to_string();
-        let (id, file_bytes) = file::identity(&file, &shown)?;
+        let state = file::state(&file, &shown)?;
         // An empty file cannot be mapped.
-        if file_bytes < end_bytes.max(1) as u64 {
-            let (found, expected) = (format!("{file_bytes} bytes"), at_least(end_bytes.max(1)));
+        if state.size_bytes < end_bytes.max(1) as u64 {
+            let (found, expected) =
+                (format!("{} bytes", state.size_bytes), at_least(end_bytes.max(1)));
             return Err(Error::Layout { place: shown, found, expected });
         }
-        let bytes = map_checked(name, id, end_bytes)?;
-        Ok(Mapping { bytes, address: FileLocation::Raw(name.to_string()), id, file })
+        let bytes = map_checked(name, state.id, end_bytes)?;
+        Ok(Mapping { bytes, address: FileLocation::Raw(name.to_string()), state, file })
     }
 
     /// Maps the file that another process mapped, if it is still the same file.
@@ -202,12 +204,12 @@ impl Mapping {
     /// Returns the mapping if it is of the expected file.
     fn only_if(self, expected: FileId) -> Result<Mapping> {
         let mapping = self;
-        if mapping.id == expected {
+        if mapping.state.id == expected {
             return Ok(mapping);
         }
         let show = |id: FileId| format!("inode {} of device {}", id.inode, id.device);
         let place = format!("{:?}", mapping.address);
-        Err(Error::Layout { place, found: show(mapping.id), expected: show(expected) })
+        Err(Error::Layout { place, found: show(mapping.state.id), expected: show(expected) })
     }
 
     /// The first byte of the file.
@@ -237,6 +239,12 @@ impl Mapping {
             && self.file.metadata().is_ok_and(|found| end_bytes <= found.len())
     }
 
+    /// Whether the file still has the size, and the time of its last change, that it had when it
+    /// was mapped.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        file::state(&self.file, "").is_ok_and(|state| state == self.state)
+    }
+
     /// Writes changed pages of the file to the disk, and waits for that.
     pub(crate) fn sync(&self) -> Result<()> {
         let fail = |e| Error::os("fsync", format!("{:?}", self.address), e);
@@ -248,7 +256,7 @@ impl Mapping {
     }
 
     pub(crate) fn id(&self) -> FileId {
-        self.id
+        self.state.id
     }
 
     pub(crate) fn open_file(&self) -> &File {

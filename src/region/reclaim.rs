@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::region::fingerprint;
 use crate::region::name::Name;
 use crate::region::npy::{self, NpyHeader};
-use crate::sys::file::{self, FileId};
+use crate::sys::file::{self, FileId, FileState};
 use crate::sys::open_files::{self, Holders};
 use crate::sys::shm;
 
@@ -71,8 +71,8 @@ pub(crate) fn is_stale(name: &str) -> bool {
 fn stale(name: &str) -> Option<(File, FileId)> {
     let name = Name::new(name).ok()?;
     let file = shm::lock_stale(name.as_str())?;
-    let (id, file_bytes) = file::identity(&file, name.as_str()).ok()?;
-    is_region(&file, name.as_str(), id, file_bytes).then_some((file, id))
+    let FileState { id, size_bytes, .. } = file::state(&file, name.as_str()).ok()?;
+    is_region(&file, name.as_str(), id, size_bytes).then_some((file, id))
 }
 
 /// Removes the name of a region that `file` has open, if this is the last holder. `file` loses its
@@ -85,8 +85,8 @@ pub(super) fn release(file: &File, name: &str) {
 
 /// Removes the name of a region that `file` has open, also if other processes hold it.
 pub(super) fn release_held(file: &File, name: &str) {
-    let Ok((id, file_bytes)) = file::identity(file, name) else { return };
-    if is_region(file, name, id, file_bytes) {
+    let Ok(FileState { id, size_bytes, .. }) = file::state(file, name) else { return };
+    if is_region(file, name, id, size_bytes) {
         // A missing name is fine; in case of doubt the name stays.
         remove(name, id);
     }

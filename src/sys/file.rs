@@ -131,11 +131,21 @@ fn write_zeros(file: &File, size_bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// The identity and the size in bytes of an open file.
-pub(crate) fn identity(file: &File, shown: &str) -> Result<(FileId, u64)> {
-    let metadata = file.metadata().map_err(|e| Error::os("fstat", shown, e))?;
-    let id = FileId { device: metadata.dev(), inode: metadata.ino() };
-    Ok((id, metadata.len()))
+/// What one look at an open file tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileState {
+    pub(crate) id: FileId,
+    pub(crate) size_bytes: u64,
+    /// The time of the last change of its bytes, in seconds and nanoseconds.
+    modified: (i64, i64),
+}
+
+/// The state of an open file.
+pub(crate) fn state(file: &File, shown: &str) -> Result<FileState> {
+    let found = file.metadata().map_err(|e| Error::os("fstat", shown, e))?;
+    let id = FileId { device: found.dev(), inode: found.ino() };
+    let modified = (found.mtime(), found.mtime_nsec());
+    Ok(FileState { id, size_bytes: found.len(), modified })
 }
 
 /// A shared mapping of the beginning of a file.

@@ -49,7 +49,7 @@ pub(crate) fn prepare(
     }
     file::check_room(&file, size_bytes, 0, DIRECTORY)?;
     memfd::allocate(file.as_fd(), 0, size_bytes)?;
-    let (id, _) = file::identity(&file, name)?;
+    let id = file::state(&file, name)?.id;
     file.write_all_at(&header(id), 0).map_err(|e| Error::os("pwrite", name, e))?;
     Ok(file)
 }

@@ -2,9 +2,8 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use brigade::{Error, ExitReason, MappedArray, Pool, Progress, SharedArray};
@@ -64,20 +63,10 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// What changes when a file is written: its length and the time of its last change.
-type Version = (u64, i64, i64);
-
-fn version(metadata: &Metadata) -> Version {
-    (metadata.len(), metadata.mtime(), metadata.mtime_nsec())
-}
-
 /// A text that is open to be read.
 #[derive(Debug)]
 pub struct TextFile {
     path: PathBuf,
-    /// Held open, so that its state can be compared.
-    file: File,
-    version: Version,
     bytes: MappedArray<u8>,
 }
 
@@ -87,26 +76,20 @@ impl TextFile {
     /// # Errors
     ///
     /// As [`SharedArray::map_bytes`].
-    pub fn open(path: &Path) -> Result<TextFile, Failure> {
-        // SAFETY: no program can establish it: the contract is the user's, whom `--help` tells not
-        // to change the file during the run. This process does not read the bytes, any of which
-        // are valid; a worker that reads beyond a shortened file dies of SIGBUS, and
-        // `is_unchanged` compares the length and the time of the last change.
+    ///
+    /// # Safety
+    ///
+    /// As for [`SharedArray::map_bytes`]: while the file is open here, nobody changes it.
+    pub unsafe fn open(path: &Path) -> Result<TextFile, Failure> {
+        // SAFETY: this function's contract.
         let bytes = unsafe { SharedArray::map_bytes(path) }.map_err(Failure::Library)?;
-        let file = File::open(path).map_err(Failure::Read)?;
-        let version = version(&file.metadata().map_err(Failure::Read)?);
-        Ok(TextFile { path: path.to_owned(), file, version, bytes })
+        Ok(TextFile { path: path.to_owned(), bytes })
     }
 
     /// The number of bytes.
     #[must_use]
     pub fn len_bytes(&self) -> usize {
         self.bytes.len()
-    }
-
-    fn is_unchanged(&self) -> bool {
-        self.file.metadata().is_ok_and(|found| version(&found) == self.version)
-            && self.version.0 == self.bytes.len() as u64
     }
 
     /// Groups the lines by name in the workers of `pool`. The result is the same for any number of
@@ -126,7 +109,7 @@ impl TextFile {
             .progress(progress)
             .fold(Table::new, add_piece)
             .merge(Table::merged);
-        if !self.is_unchanged() {
+        if !self.bytes.is_unchanged() {
             return Err(Failure::Changed);
         }
         check(grouped.map_err(failure)?, wrong_lines)

@@ -1,14 +1,16 @@
 //! The program, as a user runs it.
 
-mod support;
-
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use support::Folder;
+use tempfile::TempDir;
+
+fn new_folder() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
 
 fn stations(path: &Path, options: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stations"));
@@ -25,8 +27,8 @@ fn assert_fails(output: &Output, code: i32, words: &[&str]) {
 
 #[test]
 fn a_file_is_generated_grouped_and_checked() {
-    let folder = Folder::new();
-    let path = folder.path("generated");
+    let folder = new_folder();
+    let path = folder.path().join("generated");
     let options = ["--generate", "50000", "--seed", "3", "--check"];
     let first = stations(&path, &options);
     assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
@@ -43,8 +45,8 @@ fn a_file_is_generated_grouped_and_checked() {
 
 #[test]
 fn wrong_lines_are_an_error_or_skipped_and_counted() {
-    let folder = Folder::new();
-    let path = folder.path("text");
+    let folder = new_folder();
+    let path = folder.path().join("text");
     fs::write(&path, "Oslo;1.0\nOslo;x\r\nBonn;2.5").unwrap();
     assert_fails(&stations(&path, &[]), 1, &["line 2", "Oslo;x", "--skip-bad"]);
     let skipped = stations(&path, &["--skip-bad", "--check"]);
@@ -55,28 +57,28 @@ fn wrong_lines_are_an_error_or_skipped_and_counted() {
 
 #[test]
 fn what_is_no_readable_file_is_one_line_of_error() {
-    let folder = Folder::new();
-    assert_fails(&stations(&folder.path("none"), &[]), 1, &["none"]);
-    assert_fails(&stations(&folder.path(""), &[]), 1, &["a folder"]);
-    let path = folder.path("forbidden");
+    let folder = new_folder();
+    assert_fails(&stations(&folder.path().join("none"), &[]), 1, &["none"]);
+    assert_fails(&stations(folder.path(), &[]), 1, &["a folder"]);
+    let path = folder.path().join("forbidden");
     fs::write(&path, "a;1.0\n").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     // Root may read everything.
     if fs::read(&path).is_err() {
         assert_fails(&stations(&path, &[]), 1, &["forbidden", "ermission denied"]);
     }
-    let empty = folder.path("empty");
+    let empty = folder.path().join("empty");
     fs::write(&empty, "").unwrap();
     assert_eq!(stations(&empty, &[]).stdout, b"{}\n");
-    let odd = folder.path("").join(std::ffi::OsStr::from_bytes(b"no\xffutf8"));
+    let odd = folder.path().join(std::ffi::OsStr::from_bytes(b"no\xffutf8"));
     fs::write(&odd, "a;1.0\n").unwrap();
     assert_eq!(stations(&odd, &["--check"]).stdout, b"{a=1.0/1.0/1.0}\n");
 }
 
 #[test]
 fn a_wrong_command_line_ends_with_code_2() {
-    let folder = Folder::new();
-    let path = folder.path("text");
+    let folder = new_folder();
+    let path = folder.path().join("text");
     for options in [&["--seed", "1"][..], &["--generate", "x"], &["--workers", "0"], &["--no"]] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stations"));
         assert_fails(&command.arg(&path).args(options).output().unwrap(), 2, &["--help"]);
@@ -86,8 +88,8 @@ fn a_wrong_command_line_ends_with_code_2() {
 
 #[test]
 fn a_closed_pipe_is_an_error_and_no_panic() {
-    let folder = Folder::new();
-    let path = folder.path("text");
+    let folder = new_folder();
+    let path = folder.path().join("text");
     fs::write(&path, "a;1.0\n").unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -1,9 +1,9 @@
 //! Files that the tests make, compared with a simple oracle.
-
-mod support;
+#![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use brigade::Pool;
 use stations::generate;
@@ -11,21 +11,31 @@ use stations::group::{Failure, TextFile, WrongLines};
 use stations::line::Fault;
 use stations::report;
 use stations::table::Table;
-use support::Folder;
+use tempfile::TempDir;
+
+fn new_folder() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
 
 fn pool(workers: usize) -> Pool {
     Pool::builder().workers(workers).build().unwrap()
 }
 
+fn open(path: &Path) -> Result<TextFile, Failure> {
+    // SAFETY: no other program knows the file. A test that changes it does so while only workers
+    // read it, by instructions that a change cannot lead to another error than wrong bytes.
+    unsafe { TextFile::open(path) }
+}
+
 fn group(
-    folder: &Folder,
+    folder: &TempDir,
     text: &[u8],
     workers: usize,
     wrong: WrongLines,
 ) -> Result<Table, Failure> {
-    let path = folder.path("text");
+    let path = folder.path().join("text");
     fs::write(&path, text).unwrap();
-    TextFile::open(&path)?.group(&pool(workers), wrong, |_| {})
+    open(&path)?.group(&pool(workers), wrong, |_| {})
 }
 
 /// The classical form, by the rules of the format alone.
@@ -53,15 +63,15 @@ fn text_of(table: &Table) -> String {
 
 #[test]
 fn a_generated_file_is_grouped_alike_by_any_number_of_workers_a_plain_loop_and_an_oracle() {
-    let folder = Folder::new();
-    let path = folder.path("generated");
+    let folder = new_folder();
+    let path = folder.path().join("generated");
     let mut text = Vec::new();
     // Some pieces of a mebibyte.
     generate::write(&mut text, 300_000, 7).unwrap();
     fs::write(&path, &text).unwrap();
     let expected = oracle(str::from_utf8(&text).unwrap());
     assert_eq!(expected.matches('=').count(), 413);
-    let file = TextFile::open(&path).unwrap();
+    let file = open(&path).unwrap();
     for workers in [1, 2, 5] {
         let table = file.group(&pool(workers), WrongLines::Refuse, |_| {}).unwrap();
         assert_eq!((table.lines(), table.wrong()), (300_000, 0));
@@ -84,7 +94,7 @@ fn the_same_seed_gives_the_same_file_and_another_seed_another() {
 
 #[test]
 fn many_long_names_in_utf8_and_crlf_are_grouped_as_by_the_oracle() {
-    let folder = Folder::new();
+    let folder = new_folder();
     let mut text = String::new();
     for row in 0..200_000_u32 {
         // 5000 names of 2 to 100 bytes, most of them not ASCII; many begin with the same 16 bytes.
@@ -103,7 +113,7 @@ fn many_long_names_in_utf8_and_crlf_are_grouped_as_by_the_oracle() {
 
 #[test]
 fn means_are_rounded_half_up_and_signs_are_kept() {
-    let folder = Folder::new();
+    let folder = new_folder();
     let text = "a;0.1\na;0.2\nb;-0.1\nb;-0.2\nc;-0.5\nd;-0.0\ne;-99.9\ne;99.9\nf;0.0\nf;-0.1\n";
     let table = group(&folder, text.as_bytes(), 2, WrongLines::Refuse).unwrap();
     let expected = "{a=0.1/0.2/0.2, b=-0.2/-0.1/-0.1, c=-0.5/-0.5/-0.5, d=0.0/0.0/0.0, \
@@ -113,14 +123,14 @@ fn means_are_rounded_half_up_and_signs_are_kept() {
 
 #[test]
 fn an_empty_file_has_no_stations() {
-    let folder = Folder::new();
+    let folder = new_folder();
     let table = group(&folder, b"", 2, WrongLines::Refuse).unwrap();
     assert_eq!((text_of(&table).as_str(), table.lines()), ("{}\n", 0));
 }
 
 #[test]
 fn the_first_wrong_line_is_named_by_its_number_wherever_the_file_is_cut() {
-    let folder = Folder::new();
+    let folder = new_folder();
     let mut lines: Vec<&[u8]> = vec![b"Oslo;-1.5"; 400_000];
     lines[312_345] = b"Oslo -1.5";
     lines[399_000] = b"Oslo;1.55";
@@ -139,7 +149,7 @@ fn the_first_wrong_line_is_named_by_its_number_wherever_the_file_is_cut() {
 
 #[test]
 fn bytes_that_are_no_text_are_a_wrong_line_and_no_crash() {
-    let folder = Folder::new();
+    let folder = new_folder();
     let mut bytes = vec![0u8; 3 << 20];
     let mut state = 1u32;
     for byte in &mut bytes {
@@ -151,7 +161,7 @@ fn bytes_that_are_no_text_are_a_wrong_line_and_no_crash() {
             panic!("a wrong line is an error");
         };
         assert_eq!(first.number, 1);
-        let file = TextFile::open(&folder.path("text")).unwrap();
+        let file = open(&folder.path().join("text")).unwrap();
         let skipped = file.group(&pool(2), WrongLines::Skip, |_| {}).unwrap();
         let plain = file.group_plainly(WrongLines::Skip).unwrap();
         assert_eq!(skipped.sorted(), plain.sorted());
@@ -164,13 +174,13 @@ fn bytes_that_are_no_text_are_a_wrong_line_and_no_crash() {
 /// an error in every case, and the pool works on.
 #[test]
 fn a_file_that_shrinks_after_it_was_opened_is_an_error_at_any_time() {
-    let folder = Folder::new();
+    let folder = new_folder();
     let text = b"Oslo;-1.5\n".repeat(800_000);
-    let path = folder.path("shrinks");
+    let path = folder.path().join("shrinks");
     let pool = pool(2);
     for round in 0..6u32 {
         fs::write(&path, &text).unwrap();
-        let file = TextFile::open(&path).unwrap();
+        let file = open(&path).unwrap();
         let shrink = || fs::File::options().write(true).open(&path).unwrap().set_len(4096).unwrap();
         let grouped = if round == 0 {
             shrink();
@@ -193,6 +203,6 @@ fn a_file_that_shrinks_after_it_was_opened_is_an_error_at_any_time() {
         }
     }
     fs::write(&path, "a;1.0\n").unwrap();
-    let table = TextFile::open(&path).unwrap().group(&pool, WrongLines::Refuse, |_| {}).unwrap();
+    let table = open(&path).unwrap().group(&pool, WrongLines::Refuse, |_| {}).unwrap();
     assert_eq!(table.lines(), 1);
 }

@@ -2,9 +2,8 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use brigade::{ArrayView, AsArrayView, Error, ExitReason, Pool, SharedArray, Whole};
@@ -170,29 +169,21 @@ pub struct Table {
 /// # Errors
 ///
 /// Every [`Failure`].
-pub fn read(pool: &Pool, path: &Path, options: &Options) -> Result<Table, Failure> {
-    // SAFETY: no program can establish it: the contract is the user's, whom `--help` tells not to
-    // change the file during the run. This process does not read the bytes, any of which are
-    // valid; a worker that reads beyond a shortened file dies of SIGBUS, and what follows
-    // compares the length and the time of the last change.
+///
+/// # Safety
+///
+/// As for [`SharedArray::map_bytes`]: during this call nobody changes the file.
+pub unsafe fn read(pool: &Pool, path: &Path, options: &Options) -> Result<Table, Failure> {
+    // SAFETY: this function's contract.
     let bytes = unsafe { SharedArray::map_bytes(path) }?;
-    let mut file = File::open(path).map_err(Failure::Read)?;
-    let version = |file: &File| file.metadata().map(|found| version(&found));
-    let before = version(&file).map_err(Failure::Read)?;
     let mut head = Vec::new();
-    let limit = HEAD_BYTES as u64;
-    (&mut file).take(limit).read_to_end(&mut head).map_err(Failure::Read)?;
+    let file = File::open(path).map_err(Failure::Read)?;
+    file.take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(Failure::Read)?;
     let table = read_mapped(pool, &bytes.as_array_view(), &head, options);
-    let is_unchanged = version(&file).is_ok_and(|after| after == before);
-    if !is_unchanged || before.0 != bytes.len() as u64 {
-        return Err(Failure::Changed);
+    match bytes.is_unchanged() {
+        true => table,
+        false => Err(Failure::Changed),
     }
-    table
-}
-
-/// What changes when a file is written: its length and the time of its last change.
-fn version(metadata: &Metadata) -> (u64, i64, i64) {
-    (metadata.len(), metadata.mtime(), metadata.mtime_nsec())
 }
 
 fn read_mapped(

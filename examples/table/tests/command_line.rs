@@ -1,7 +1,5 @@
 //! The program, as a user runs it.
 
-mod support;
-
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +7,11 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use brigade::SharedArray;
-use support::Folder;
+use tempfile::TempDir;
+
+fn new_folder() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
 
 fn table(path: &Path, options: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_table"));
@@ -26,11 +28,11 @@ fn assert_fails(output: &Output, code: i32, words: &[&str]) {
 
 #[test]
 fn columns_are_described_grouped_and_written() {
-    let folder = Folder::new();
-    let path = folder.path("in.csv");
+    let folder = new_folder();
+    let path = folder.path().join("in.csv");
     fs::write(&path, "city,year,rain\nOslo,2023,1.5\nBonn,2024,\nOslo,2023,0.5\nBonn,2024,4\n")
         .unwrap();
-    let out = folder.path("out");
+    let out = folder.path().join("out");
     let options = ["--json", "--group-by", "year", "--npy-out", out.to_str().unwrap()];
     let json = table(&path, &options);
     assert!(json.status.success(), "{}", String::from_utf8_lossy(&json.stderr));
@@ -62,8 +64,8 @@ fn columns_are_described_grouped_and_written() {
 
 #[test]
 fn what_is_wrong_is_one_line_with_its_reason() {
-    let folder = Folder::new();
-    let path = folder.path("in.csv");
+    let folder = new_folder();
+    let path = folder.path().join("in.csv");
     fs::write(&path, "a,b\n1,2\n3,x\n").unwrap();
     assert_fails(&table(&path, &["--columns", "a,b"]), 1, &["line 3: field 2 is \"x\""]);
     let skipped = table(&path, &["--skip-bad"]);
@@ -71,12 +73,12 @@ fn what_is_wrong_is_one_line_with_its_reason() {
     assert!(String::from_utf8_lossy(&skipped.stderr).contains("1 rows are wrong; line 3"));
     assert_fails(&table(&path, &["--columns", "c"]), 1, &["no column \"c\""]);
     assert_fails(&table(&path, &["--skip-bad", "--group-by", "c"]), 1, &["--group-by", "\"c\""]);
-    assert_fails(&table(&folder.path("none"), &[]), 1, &["none"]);
-    assert_fails(&table(&folder.path(""), &[]), 1, &["a folder"]);
-    let empty = folder.path("empty");
+    assert_fails(&table(&folder.path().join("none"), &[]), 1, &["none"]);
+    assert_fails(&table(folder.path(), &[]), 1, &["a folder"]);
+    let empty = folder.path().join("empty");
     fs::write(&empty, "").unwrap();
     assert_fails(&table(&empty, &[]), 1, &["empty: it has no record"]);
-    let odd = folder.path("").join(std::ffi::OsStr::from_bytes(b"no\xffutf8"));
+    let odd = folder.path().join(std::ffi::OsStr::from_bytes(b"no\xffutf8"));
     fs::write(&odd, "a\n1\n").unwrap();
     assert!(table(&odd, &[]).status.success());
     fs::set_permissions(&odd, fs::Permissions::from_mode(0o000)).unwrap();
@@ -88,10 +90,10 @@ fn what_is_wrong_is_one_line_with_its_reason() {
 
 #[test]
 fn the_file_that_was_read_is_not_replaced_by_a_column() {
-    let folder = Folder::new();
-    let path = folder.path("a.npy");
+    let folder = new_folder();
+    let path = folder.path().join("a.npy");
     fs::write(&path, "a\n1\n").unwrap();
-    let out = folder.path("");
+    let out = folder.path().join("");
     let output = table(&path, &["--npy-out", out.to_str().unwrap()]);
     assert_fails(&output, 1, &["would replace the file that was read"]);
     assert_eq!(fs::read(&path).unwrap(), b"a\n1\n");
@@ -102,8 +104,8 @@ fn the_file_that_was_read_is_not_replaced_by_a_column() {
 
 #[test]
 fn a_wrong_command_line_ends_with_code_2() {
-    let folder = Folder::new();
-    let path = folder.path("text");
+    let folder = new_folder();
+    let path = folder.path().join("text");
     for options in
         [&["--delimiter", "ab"][..], &["--delimiter", "."], &["--workers", "0"], &["--no"]]
     {
