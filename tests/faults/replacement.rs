@@ -321,9 +321,10 @@ fn a_worker_stopped_while_idle_keeps_no_task_from_the_others() {
 #[test]
 fn a_worker_stopped_in_a_task_is_no_death_until_the_timeout() {
     alone(|| {
-        let pool = with(1).timeout(Duration::from_millis(300)).build().unwrap();
+        let pool = with(1).build().unwrap();
+        let limited = pool.options().timeout(Duration::from_millis(300));
         let stops = |()| raise(Signal::SIGSTOP);
-        let error = pool.submit(stops, ()).unwrap().join().unwrap_err();
+        let error = limited.submit(stops, ()).unwrap().join().unwrap_err();
         assert!(matches!(error, Error::Task(TaskError::TimedOut { .. })), "{error}");
         assert_eq!(pool.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
 
@@ -340,7 +341,7 @@ fn a_worker_stopped_in_a_task_is_no_death_until_the_timeout() {
 #[test]
 fn a_worker_stopped_before_it_begins_does_not_outlast_the_timeout() {
     alone(|| {
-        let pool = with(1).timeout(Duration::from_millis(50)).build().unwrap();
+        let pool = with(1).timeout(Duration::from_secs(1)).build().unwrap();
         pool.submit(|()| (), ()).unwrap().join().unwrap();
         let stopped = workers()[0].pid;
         send(stopped, Signal::SIGSTOP);
@@ -352,13 +353,14 @@ fn a_worker_stopped_before_it_begins_does_not_outlast_the_timeout() {
 #[test]
 fn a_thread_that_outlives_its_workers_main_thread_ends_with_the_timeout() {
     alone(|| {
-        let pool = with(1).timeout(Duration::from_millis(200)).build().unwrap();
+        let pool = with(1).build().unwrap();
+        let limited = pool.options().timeout(Duration::from_millis(200));
         let headless = |()| {
             std::thread::spawn(forever);
             // SAFETY: it ends this thread and touches no memory.
             unsafe { libc::syscall(libc::SYS_exit, 0) };
         };
-        let error = pool.submit(headless, ()).unwrap().join().unwrap_err();
+        let error = limited.submit(headless, ()).unwrap().join().unwrap_err();
         assert!(matches!(error, Error::Task(TaskError::TimedOut { .. })), "{error}");
         assert_eq!(pool.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
     });

@@ -418,12 +418,13 @@ fn a_worker_that_zeroes_what_it_shares_with_the_host_keeps_no_task_from_its_end(
 #[test]
 fn a_task_that_zeroes_its_lane_and_hangs_ends_with_its_timeout() {
     alone(|| {
-        let pool = with(1).timeout(Duration::from_millis(300)).build().unwrap();
+        let pool = with(1).build().unwrap();
+        let limited = pool.options().timeout(Duration::from_millis(300));
         let hang = |()| {
             zero_all(());
             crate::common::tasks::forever();
         };
-        let error = pool.submit(hang, ()).unwrap().join().unwrap_err();
+        let error = limited.submit(hang, ()).unwrap().join().unwrap_err();
         let is_ended = matches!(error, Error::Task(TaskError::TimedOut { .. }));
         assert!(is_ended || error.death().is_some(), "{error}");
         assert_eq!(pool.submit(|n: u64| n + 1, 1).unwrap().join().unwrap(), 2);

@@ -92,8 +92,9 @@ fn large_payloads_travel_both_ways() {
 #[test]
 fn a_task_past_its_timeout_is_killed_and_only_it() {
     alone(|| {
-        let pool = Pool::builder().workers(1).timeout(Duration::from_millis(50)).build().unwrap();
-        let endless = pool.submit(spin_for_ever, ()).unwrap();
+        let pool = with(1).build().unwrap();
+        let limited = pool.options().timeout(Duration::from_millis(50));
+        let endless = limited.submit(spin_for_ever, ()).unwrap();
         let next = pool.submit(square, 5).unwrap();
         let error = endless.join().unwrap_err();
         assert!(matches!(error, Error::Task(TaskError::TimedOut { .. })), "{error}");
@@ -311,14 +312,15 @@ static EVENTS: AtomicUsize = AtomicUsize::new(0);
 /// events.
 fn with_subscriber(subscriber: fn()) {
     tracing::subscriber::set_global_default(Subscriber(subscriber)).unwrap();
-    let pool = with(1).timeout(Duration::from_millis(300)).build().unwrap();
+    let pool = with(1).build().unwrap();
     let pool = SUBSCRIBED.get_or_init(|| Mutex::new(Some(Arc::new(pool))));
     let pool = Arc::clone(pool.lock().unwrap().as_ref().unwrap());
     assert_eq!(pool.submit(square, 1).unwrap().join().unwrap(), 1);
     let dies = pool.submit(|()| std::process::abort(), ()).unwrap();
     let error: Error = dies.join().map(|(): ()| ()).unwrap_err();
     assert!(matches!(error, Error::Task(TaskError::Died(_))), "{error}");
-    let error = pool.submit(|()| forever(), ()).unwrap().join().unwrap_err();
+    let limited = pool.options().timeout(Duration::from_millis(300));
+    let error = limited.submit(|()| forever(), ()).unwrap().join().unwrap_err();
     assert!(matches!(error, Error::Task(TaskError::TimedOut { .. })), "{error}");
     let (sender, values) = mpsc::channel();
     pool.submit(square, 2).unwrap().on_finish(|| panic!("as a test")).unwrap();
