@@ -16,6 +16,7 @@ use crate::sys::process::{self, Credentials};
 use crate::sys::signal::Dispositions;
 
 pub(crate) use crate::process::child_handle::{ChildEvent, ChildHandle, Watcher};
+pub(crate) use crate::process::handshake::Names;
 
 /// A request for a new child.
 pub(crate) struct SpawnRequest<'a> {
@@ -60,6 +61,9 @@ impl ForkServer {
     /// groups of this process: so a process that dropped privileges cannot start children that
     /// still have them.
     ///
+    /// A server that is started now has the environment of this process except the variables
+    /// `without`. Children set their environment themselves.
+    ///
     /// The server has answered when this returns, which takes milliseconds, or twenty seconds if it
     /// hangs. Never called by the supervisor, which reads the answer.
     ///
@@ -67,8 +71,8 @@ impl ForkServer {
     ///
     /// [`Error::TooDeep`], [`Error::Privileged`], [`Error::Spawn`], [`Error::MultiThreaded`], or
     /// [`Error::Os`].
-    pub(crate) fn current() -> Result<Arc<ForkServer>> {
-        let server = ForkServer::current_unanswered()?;
+    pub(crate) fn current(without: &Names) -> Result<Arc<ForkServer>> {
+        let server = ForkServer::current_unanswered(without)?;
         server.connection.await_answer()?;
         Ok(server)
     }
@@ -79,7 +83,7 @@ impl ForkServer {
     /// # Errors
     ///
     /// As [`current`](ForkServer::current).
-    pub(crate) fn current_unanswered() -> Result<Arc<ForkServer>> {
+    pub(crate) fn current_unanswered(without: &Names) -> Result<Arc<ForkServer>> {
         static CURRENT: PerProcess<Mutex<Weak<ForkServer>>> = PerProcess::new(Mutex::default);
         let mut current = CURRENT.get().lock().unwrap_or_else(PoisonError::into_inner);
         let credentials =
@@ -93,19 +97,19 @@ impl ForkServer {
         if depth >= limit {
             return Err(Error::TooDeep { depth: depth.into(), limit: limit.into() });
         }
-        let started = Arc::new(ForkServer::start(credentials)?);
+        let started = Arc::new(ForkServer::start(credentials, without)?);
         *current = Arc::downgrade(&started);
         Ok(started)
     }
 
-    fn start(credentials: Credentials) -> Result<ForkServer> {
+    fn start(credentials: Credentials, without: &Names) -> Result<ForkServer> {
         let made_in = Instance::current();
         if let Some(IdleServer { connection, supervisor, start }) = server_reuse::take() {
             return Ok(ForkServer { connection, supervisor, start, made_in, credentials });
         }
         let start = server_reuse::StartContext::now();
         let supervisor = Supervisor::current()?;
-        let connection = ServerConnection::open(&supervisor)?;
+        let connection = ServerConnection::open(&supervisor, without)?;
         Ok(ForkServer { connection, supervisor, start, made_in, credentials })
     }
 

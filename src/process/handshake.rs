@@ -1,5 +1,6 @@
 //! Starts a fork server, and exchanges the first messages with it.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,6 +29,9 @@ const THREADS_OF_LIBRARIES: [&str; 6] = [
     "VECLIB_MAXIMUM_THREADS",
     "RAYON_NUM_THREADS",
 ];
+
+/// Names of environment variables.
+pub(crate) type Names = BTreeSet<String>;
 
 /// A server that was started and greeted, and has not answered yet.
 pub(super) struct Handshake {
@@ -112,12 +116,13 @@ impl Answer {
     }
 }
 
-/// Starts a server and greets it.
+/// Starts a server and greets it. It has the environment of this process except the variables
+/// `without`.
 ///
 /// # Errors
 ///
 /// [`Error::Privileged`], [`Error::Spawn`] or [`Error::Os`].
-pub(super) fn start_server() -> Result<Handshake> {
+pub(super) fn start_server(without: &Names) -> Result<Handshake> {
     if !init_hook::is_in_place() {
         return Err(spawn_error(
             "this program's start-up does not run brigade's hook (is the crate linked into a \
@@ -131,7 +136,7 @@ pub(super) fn start_server() -> Result<Handshake> {
     let (socket, theirs) = Socket::pair().map_err(os("socketpair"))?;
     // It distinguishes this exec from any other that inherits the variable.
     let token = rand_token();
-    let env = server_environment(token);
+    let env = server_environment(token, without);
     // For tasks that read the program's arguments.
     let mut args = process::arguments();
     if args.is_empty() {
@@ -195,8 +200,8 @@ pub(super) fn is_own_variable(name: &str) -> bool {
     name == peer::VARIABLE || name == sweep::MARK || THREADS_OF_LIBRARIES.contains(&name)
 }
 
-fn server_environment(token: u64) -> Vec<CString> {
-    let mut env = process::environment(is_own_variable);
+fn server_environment(token: u64, without: &Names) -> Vec<CString> {
+    let mut env = process::environment(|name| is_own_variable(name) || without.contains(name));
     let added = THREADS_OF_LIBRARIES
         .iter()
         .map(|name| format!("{name}=1"))

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::process::fork_server::SpawnAttributes;
-use crate::process::handshake;
+use crate::process::handshake::{self, Names};
 use crate::sys::sched::{self, Priority, ResourceLimit};
 use crate::sys::{process, signal};
 
@@ -116,6 +116,15 @@ fn variables() -> BTreeMap<Vec<u8>, Vec<u8>> {
 }
 
 impl ProcessAttributes {
+    /// These attributes without some environment variables.
+    pub(crate) fn without_variables(&self, names: &Names) -> ProcessAttributes {
+        let mut attributes = self.clone();
+        for name in names {
+            attributes.variables.remove(name.as_bytes());
+        }
+        attributes
+    }
+
     /// Applies the attributes to this process. Those that it may not set stay as in the server.
     ///
     /// # Safety

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::process::child_handle::{ChildEvent, ChildHandle, Watcher};
 use crate::process::exit_watch::{ChildExitWatch, OnExit, ServerExitWatch};
-use crate::process::handshake::{self, Answer, Handshake, spawn_error};
+use crate::process::handshake::{self, Answer, Handshake, Names, spawn_error};
 use crate::process::message::{MESSAGE_BYTES, Report, Request, WireMessage};
 use crate::process::outbox::{Outbox, RETRY_AFTER, SendState};
 use crate::process::supervisor::{Handler, HandlerId, Supervisor};
@@ -130,13 +130,16 @@ impl Handler for ServerConnection {
 }
 
 impl ServerConnection {
-    /// Starts a server and listens to its socket.
+    /// Starts a server without the variables `without`, and listens to its socket.
     ///
     /// # Errors
     ///
     /// [`Error::Spawn`] or [`Error::Os`].
-    pub(super) fn open(supervisor: &Arc<Supervisor>) -> Result<Arc<ServerConnection>> {
-        let Handshake { socket, token, pidfd } = handshake::start_server()?;
+    pub(super) fn open(
+        supervisor: &Arc<Supervisor>,
+        without: &Names,
+    ) -> Result<Arc<ServerConnection>> {
+        let Handshake { socket, token, pidfd } = handshake::start_server(without)?;
         let connection = Arc::new_cyclic(|own: &Weak<ServerConnection>| ServerConnection {
             own: own.clone(),
             socket,

@@ -341,7 +341,7 @@ impl ProcessBuilder {
     /// Requests the process from the fork server, and waits until it is known whether it runs.
     fn attempt(&self, name: &str, arena: &Arc<Arena>, call: Call) -> Result<Attempt> {
         let supervisor = Supervisor::current()?;
-        let server = ForkServer::current()?;
+        let server = ForkServer::current(&self.settings.env_removed)?;
         let snapshot = HostSnapshot::of_host(self.settings.inherits_stdin)?;
         let record = ProcessRecord::new(name, arena, supervisor, Arc::clone(&server), call)?;
         if let Err(error) = record.launch(&self.settings, &snapshot) {

@@ -1,6 +1,6 @@
 //! The settings of a child process that both builders offer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,8 @@ use crate::sys::{process, sched};
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Settings {
     pub(crate) env: BTreeMap<String, String>,
+    /// Variables of the host that the child does not take over.
+    pub(crate) env_removed: BTreeSet<String>,
     pub(crate) nice: Option<i32>,
     /// Processors to run on, by number.
     pub(crate) affinity: Option<Vec<usize>>,
@@ -45,7 +47,7 @@ impl Settings {
 
     /// The host's attributes, without those that a setting replaces.
     pub(crate) fn inherited(&self, host: &ProcessAttributes) -> ProcessAttributes {
-        let mut attributes = host.clone();
+        let mut attributes = host.without_variables(&self.env_removed);
         attributes.priority = attributes.priority.filter(|_| self.nice.is_none());
         attributes.cpus = attributes.cpus.filter(|_| self.affinity.is_none());
         attributes

@@ -1,4 +1,4 @@
-//! The environment of one-off processes.
+//! The environment of processes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
 
-use brigade::{ActiveProcess, Error, ExitReason, Process, active_processes};
+use brigade::{ActiveProcess, Error, ExitReason, Pool, Process, active_processes};
 use nix::sys::signal::{self, SigHandler, SigSet, SigmaskHow, Signal};
 use nix::unistd::Pid;
 
@@ -74,6 +74,29 @@ fn a_process_has_its_name_environment_niceness_and_processors() {
             |()| ["OMP_NUM_THREADS", "BRIGADE_FORK_SERVER"].map(|name| std::env::var(name).ok());
         let threads = Process::spawn(kin, ()).unwrap().join().unwrap();
         assert_eq!(threads, [Some("1".to_owned()), None]);
+    });
+}
+
+#[test]
+fn a_removed_variable_reaches_neither_the_workers_nor_the_fork_server() {
+    alone(|| {
+        // SAFETY: the test's process has no thread that reads the environment.
+        unsafe { std::env::set_var("BRIGADE_LAUNCHER", "1") };
+        let pool = Pool::builder().workers(1).env_remove("BRIGADE_LAUNCHER").build().unwrap();
+        let environments = |()| {
+            let own = std::env::var_os("BRIGADE_LAUNCHER").is_some();
+            // What the fork server was started with.
+            let first = fs::read("/proc/self/environ").unwrap();
+            let name = b"BRIGADE_LAUNCHER";
+            (own, first.windows(name.len()).any(|part| part == name))
+        };
+        assert_eq!(pool.submit(environments, ()).unwrap().join().unwrap(), (false, false));
+        // A pool beside it that removes nothing has the variable, from the same fork server.
+        let other = Pool::builder().workers(1).build().unwrap();
+        assert_eq!(other.submit(environments, ()).unwrap().join().unwrap(), (true, false));
+        let builder = Pool::builder().workers(1).env_remove("BRIGADE_LAUNCHER");
+        let again = builder.env("BRIGADE_LAUNCHER", "2").build().unwrap();
+        assert_eq!(again.submit(environments, ()).unwrap().join().unwrap(), (true, false));
     });
 }
 

@@ -38,7 +38,7 @@ use crate::worker::invocation;
 #[derive(Debug, Clone, Default)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct PoolBuilder {
-    config: Config,
+    pub(super) config: Config,
     workers: Option<usize>,
     pins_workers: bool,
     initializer_error: Option<String>,
@@ -95,6 +95,22 @@ impl PoolBuilder {
     /// ```
     pub fn workers(mut self, count: usize) -> PoolBuilder {
         self.workers = Some(count);
+        self
+    }
+
+    /// The number of workers if [`workers`](PoolBuilder::workers) is not called: for libraries that
+    /// choose a default and leave the choice to their callers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// assert_eq!(Pool::builder().workers_or(1).build()?.workers(), 1);
+    /// assert_eq!(Pool::builder().workers(2).workers_or(1).build()?.workers(), 2);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn workers_or(mut self, count: usize) -> PoolBuilder {
+        self.workers = self.workers.or(Some(count));
         self
     }
 
@@ -288,24 +304,6 @@ impl PoolBuilder {
     /// ```
     pub fn memory_hard_bytes(mut self, bytes: u64) -> PoolBuilder {
         self.config.settings.memory_hard_bytes = Some(bytes);
-        self
-    }
-
-    /// Sets an environment variable in every worker, before the initializer. Default: the workers
-    /// have the host's environment at the time of [`build`](PoolBuilder::build), with
-    /// `OMP_NUM_THREADS` and similar variables set to 1.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use brigade::Pool;
-    /// let pool = Pool::builder().workers(1).env("GREETING", "hello").build()?;
-    /// let task = pool.submit(|()| std::env::var("GREETING").unwrap(), ())?;
-    /// assert_eq!(task.join()?, "hello");
-    /// # Ok::<(), brigade::Error>(())
-    /// ```
-    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> PoolBuilder {
-        self.config.settings.env.insert(name.into(), value.into());
         self
     }
 

@@ -1,6 +1,7 @@
 //! The public types of a pool.
 
 pub(crate) mod builder;
+mod builder_env;
 pub(crate) mod completed;
 #[cfg(feature = "async")]
 pub(crate) mod future;

@@ -56,7 +56,7 @@ impl Core {
         if let Some(server) = self.server_if_alive() {
             return Ok(server);
         }
-        let current = ForkServer::current_unanswered()?;
+        let current = ForkServer::current_unanswered(&self.config.settings.env_removed)?;
         let state = self.lock();
         if state.life == Lifecycle::Closed {
             // The pool has ended meanwhile.

@@ -32,7 +32,7 @@ impl Core {
         let server = match config.start {
             Start::ForkServer => {
                 config.make_room_for(config.workers)?;
-                Some(ForkServer::current()?)
+                Some(ForkServer::current(&config.settings.env_removed)?)
             }
             Start::InProcess => None,
         };
