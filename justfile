@@ -12,7 +12,7 @@ fmt:
     cargo fmt --check
 
 clippy:
-    cargo clippy --workspace --all-targets --features async,failpoints -- -D warnings
+    cargo clippy --workspace --exclude brigade-mpi --all-targets --features async,failpoints -- -D warnings
 
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
@@ -43,6 +43,11 @@ failpoints:
 # Without the optional adapters.
 minimal:
     cargo test --no-default-features --lib
+
+# Programs under mpirun; needs an MPI and libclang (mpi/README.md).
+mpi:
+    cargo clippy -p brigade-mpi --all-targets -- -D warnings
+    cargo test --release -p brigade-mpi
 
 # The main job, as a user runs it.
 matmul *arguments:

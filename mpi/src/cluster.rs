@@ -1,0 +1,261 @@
+//! The ranks of a job, with a pool in each.
+
+use brigade::{Pool, PoolBuilder};
+use mpi::Threading;
+use mpi::environment::{self, Universe};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::executable;
+use crate::launcher::{self, Processors};
+use crate::link::{Link, PIECE_BYTES};
+
+/// The variable that limits the bytes of one call of MPI, for tests.
+const PIECE_VARIABLE: &str = "BRIGADE_MPI_PIECE_BYTES";
+
+/// The ranks of an MPI job, seen from one of them, with this rank's [`Pool`].
+///
+/// Every rank runs the same program and makes the same calls in the same order. User functions run
+/// in the workers of the pools, never in a rank itself. So a task that crashes ends its worker,
+/// and the job goes on.
+///
+/// A rank that panics, or drops its cluster while others still wait for it, ends the whole job,
+/// with a message that names the rank and its node.
+///
+/// All methods must be called by the thread that made the cluster.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Pool;
+/// use brigade_mpi::Cluster;
+///
+/// // Also runs without mpirun, as a job of one rank.
+/// let cluster = Cluster::new(Pool::builder().workers(2))?;
+/// let squares = cluster.map(0..100u64, |n| n * n)?;
+/// if cluster.rank() == 0 {
+///     let squares: Result<Vec<u64>, _> = squares.into_iter().collect();
+///     assert_eq!(squares?.iter().sum::<u64>(), 328_350);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Cluster {
+    pool: Pool,
+    pub(crate) link: Link,
+    workers: Vec<usize>,
+    warning: Option<String>,
+    /// Whether rank 0 is in a call of `imap_unordered`.
+    pub(crate) is_farming: std::cell::Cell<bool>,
+    /// Dropped last: that is `MPI_Finalize`.
+    _universe: Universe,
+    /// MPI is called by one thread.
+    _not_send: std::marker::PhantomData<*const ()>,
+}
+
+/// What the ranks tell each other before they start.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Hello {
+    executable: u64,
+    host: String,
+    processors: Processors,
+    piece_bytes: usize,
+}
+
+impl Cluster {
+    /// Initialises MPI, and makes a pool on every rank. All ranks call it, once in the life of
+    /// their process.
+    ///
+    /// If `pool` leaves the number of workers open, the ranks of a node share its processors.
+    /// Environment variables of launchers (`OMPI_`, `PMIX_`, `PMI_`, `SLURM_`, `HYDRA_` and
+    /// similar) do not reach the workers. Rank 0 prints a warning to standard error if a rank is
+    /// bound to fewer processors than its share.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AlreadyInitialized`]; [`Error::Threads`] if the MPI library cannot be used beside
+    /// threads; [`Error::DifferentExecutable`]; [`Error::Brigade`] if this rank's pool could not be
+    /// made, [`Error::RankFailed`] if that of another rank could not. The last three are returned
+    /// on every rank.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// use brigade_mpi::{Cluster, Error};
+    /// let cluster = Cluster::new(Pool::builder().workers(1))?;
+    /// assert_eq!((cluster.rank(), cluster.size()), (0, 1));
+    /// let second = Cluster::new(Pool::builder());
+    /// assert!(matches!(second, Err(Error::AlreadyInitialized)));
+    /// # Ok::<(), brigade_mpi::Error>(())
+    /// ```
+    pub fn new(pool: PoolBuilder) -> Result<Cluster> {
+        if environment::is_initialized() || environment::is_finalized() {
+            return Err(Error::AlreadyInitialized);
+        }
+        let (universe, provided) = environment::initialize_with_threading(Threading::Funneled)
+            .ok_or(Error::AlreadyInitialized)?;
+        let mut link = Link::new(universe.world(), PIECE_BYTES);
+        if provided < Threading::Funneled {
+            return Err(Error::Threads { provided: format!("{provided:?}") });
+        }
+        let executable = executable::identity();
+        let hello = Hello {
+            executable: *executable.as_ref().unwrap_or(&0),
+            host: environment::processor_name().unwrap_or_else(|_| "a node".to_owned()),
+            processors: Processors::now(),
+            piece_bytes: piece_bytes(),
+        };
+        let all = link.all_gather(hello)?;
+        link.set_hosts(all.iter().map(|hello| hello.host.clone()).collect());
+        let made = make_pool(pool, &all, link.rank(), executable);
+        let pool = link.agree(made)?;
+        link.set_piece_bytes(all[0].piece_bytes);
+        let workers = link.all_gather(pool.workers())?;
+        let ranks: Vec<_> = all.into_iter().map(|hello| (hello.host, hello.processors)).collect();
+        let warning = launcher::binding_warning(&ranks);
+        if let Some(text) = warning.as_ref().filter(|_| link.rank() == 0) {
+            eprintln!("brigade-mpi: {text}");
+        }
+        let _not_send = std::marker::PhantomData;
+        let is_farming = std::cell::Cell::new(false);
+        Ok(Cluster { pool, link, workers, warning, is_farming, _universe: universe, _not_send })
+    }
+
+    /// This rank's number, from 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use brigade::Pool;
+    /// let cluster = brigade_mpi::Cluster::new(Pool::builder().workers(1))?;
+    /// assert!(cluster.rank() < cluster.size());
+    /// # Ok::<(), brigade_mpi::Error>(())
+    /// ```
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        self.link.rank()
+    }
+
+    /// The number of ranks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use brigade::Pool;
+    /// let cluster = brigade_mpi::Cluster::new(Pool::builder().workers(1))?;
+    /// assert_eq!(cluster.size(), cluster.hosts().len());
+    /// # Ok::<(), brigade_mpi::Error>(())
+    /// ```
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.link.size()
+    }
+
+    /// The node of each rank.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use brigade::Pool;
+    /// let cluster = brigade_mpi::Cluster::new(Pool::builder().workers(1))?;
+    /// assert!(!cluster.hosts()[cluster.rank()].is_empty());
+    /// # Ok::<(), brigade_mpi::Error>(())
+    /// ```
+    #[must_use]
+    pub fn hosts(&self) -> &[String] {
+        self.link.hosts()
+    }
+
+    /// The number of workers of each rank when the cluster was made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use brigade::Pool;
+    /// let cluster = brigade_mpi::Cluster::new(Pool::builder().workers(2))?;
+    /// assert_eq!(cluster.workers(), [2]);
+    /// # Ok::<(), brigade_mpi::Error>(())
+    /// ```
+    #[must_use]
+    pub fn workers(&self) -> &[usize] {
+        &self.workers
+    }
+
+    /// This rank's pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use brigade::Pool;
+    /// let cluster = brigade_mpi::Cluster::new(Pool::builder().workers(1))?;
+    /// assert_eq!(cluster.pool().submit(|n: u32| n + 1, 41)?.join()?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The warning about ranks that are bound to too few processors, if there was one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use brigade::Pool;
+    /// let cluster = brigade_mpi::Cluster::new(Pool::builder().workers(1))?;
+    /// if let Some(warning) = cluster.binding_warning() {
+    ///     assert!(warning.contains("--bind-to none"));
+    /// }
+    /// # Ok::<(), brigade_mpi::Error>(())
+    /// ```
+    #[must_use]
+    pub fn binding_warning(&self) -> Option<&str> {
+        self.warning.as_deref()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.link.end_job("has panicked");
+        }
+        self.link.leave();
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster")
+            .field("rank", &self.rank())
+            .field("hosts", &self.hosts())
+            .field("workers", &self.workers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// This rank's pool, if the ranks may work together.
+fn make_pool(
+    mut builder: PoolBuilder,
+    all: &[Hello],
+    rank: usize,
+    executable: std::io::Result<u64>,
+) -> Result<Pool> {
+    executable.map_err(|source| Error::File { path: "/proc/self/exe".into(), source })?;
+    let first = &all[0];
+    if let Some(rank) = all.iter().position(|hello| hello.executable != first.executable) {
+        let host = all[rank].host.clone();
+        return Err(Error::DifferentExecutable { rank, host, first: first.host.clone() });
+    }
+    let own = &all[rank];
+    let on_node = all.iter().filter(|hello| hello.host == own.host).count();
+    for name in launcher::variables() {
+        builder = builder.env_remove(name);
+    }
+    Ok(builder.workers_or(own.processors.workers(on_node)).build()?)
+}
+
+/// The bytes of one call of MPI that this process asks for.
+fn piece_bytes() -> usize {
+    let number = std::env::var(PIECE_VARIABLE).ok().and_then(|text| text.parse::<usize>().ok());
+    number.unwrap_or(PIECE_BYTES).clamp(size_of::<u64>(), PIECE_BYTES)
+}

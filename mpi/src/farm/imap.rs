@@ -1,0 +1,269 @@
+//! Rank 0 of a farm: the items it gives out, and the results it gets.
+
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::time::Instant;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::backoff::Backoff;
+use crate::cluster::Cluster;
+use crate::error::Result;
+use crate::farm::batches::Batches;
+use crate::farm::failure::Failure;
+use crate::farm::message::{Encoded, Order, Report};
+use crate::farm::station::Station;
+use crate::link::{Kind, Link};
+use crate::outgoing::Outgoing;
+
+/// One result of [`Cluster::imap_unordered`].
+///
+/// # Examples
+///
+/// ```
+/// # use brigade::Pool;
+/// let cluster = brigade_mpi::Cluster::new(Pool::builder().workers(1))?;
+/// for done in cluster.imap_unordered([5u32], |n| n + 1)? {
+///     assert_eq!((done.position, done.result), (0, Ok(6)));
+/// }
+/// # Ok::<(), brigade_mpi::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Done<R> {
+    /// The item's position among the items, from 0.
+    pub position: usize,
+    /// The rank that ran it.
+    pub rank: usize,
+    /// What the function returned, or why it did not.
+    pub result: std::result::Result<R, Failure>,
+}
+
+/// The results of [`Cluster::imap_unordered`], as they come; empty on ranks other than 0.
+///
+/// # Examples
+///
+/// ```
+/// # use brigade::Pool;
+/// let cluster = brigade_mpi::Cluster::new(Pool::builder().workers(1))?;
+/// let first = cluster.imap_unordered(0.., |n: u64| n)?.next();
+/// assert_eq!(first.unwrap().result, Ok(0));
+/// # Ok::<(), brigade_mpi::Error>(())
+/// ```
+pub struct Imap<'c, I, R> {
+    /// `None` on ranks other than 0.
+    rank0: Option<(I, Dispatcher<'c>)>,
+    results: PhantomData<fn() -> R>,
+}
+
+/// The ranks, with their items under way.
+pub(super) struct Dispatcher<'c> {
+    cluster: &'c Cluster,
+    station: Station<'c>,
+    ranks: Vec<Batches>,
+    /// The position of the next item.
+    next: usize,
+    has_items: bool,
+    ready: VecDeque<(usize, usize, std::result::Result<Encoded, Failure>)>,
+    outbox: Vec<Outgoing>,
+    backoff: Backoff,
+}
+
+impl<'c, I, R> Imap<'c, I, R> {
+    pub(super) fn empty() -> Imap<'c, I, R> {
+        Imap { rank0: None, results: PhantomData }
+    }
+
+    pub(super) fn new(items: I, dispatcher: Dispatcher<'c>) -> Imap<'c, I, R> {
+        Imap { rank0: Some((items, dispatcher)), results: PhantomData }
+    }
+}
+
+impl<I, R> Iterator for Imap<'_, I, R>
+where
+    I: Iterator,
+    I::Item: Serialize,
+    R: DeserializeOwned,
+{
+    type Item = Done<R>;
+
+    fn next(&mut self) -> Option<Done<R>> {
+        let (items, dispatcher) = self.rank0.as_mut()?;
+        let (rank, position, result) = dispatcher.next_result(items)?;
+        let result = result.and_then(|encoded| {
+            postcard::from_bytes(&encoded.0).map_err(|error| {
+                let host = dispatcher.link().host(rank).to_owned();
+                let message = format!("the result could not be decoded: {error}");
+                Failure { position, rank, host, message, death: None }
+            })
+        });
+        Some(Done { position, rank, result })
+    }
+}
+
+impl<'c> Dispatcher<'c> {
+    pub(super) fn new(cluster: &'c Cluster, station: Station<'c>) -> Dispatcher<'c> {
+        Dispatcher {
+            cluster,
+            station,
+            ranks: cluster.workers().iter().map(|&workers| Batches::new(workers)).collect(),
+            next: 0,
+            has_items: true,
+            ready: VecDeque::new(),
+            outbox: Vec::new(),
+            backoff: Backoff::default(),
+        }
+    }
+
+    fn link(&self) -> &'c Link {
+        &self.cluster.link
+    }
+
+    /// The next result, with its rank and position; `None` after the last.
+    fn next_result<I>(
+        &mut self,
+        items: &mut I,
+    ) -> Option<(usize, usize, std::result::Result<Encoded, Failure>)>
+    where
+        I: Iterator<Item: Serialize>,
+    {
+        loop {
+            if let Some(result) = self.ready.pop_front() {
+                return Some(result);
+            }
+            self.feed(items);
+            if !self.has_items && self.ready.is_empty() && self.items_under_way() == 0 {
+                return None;
+            }
+            if self.poll() {
+                self.backoff.reset();
+            } else if self.backoff.pause() {
+                let is_awaited = |rank: &usize| self.ranks[*rank].items() > 0;
+                let awaited = (1..self.ranks.len()).filter(is_awaited);
+                awaited.for_each(|rank| self.link().expect_present(rank));
+            }
+        }
+    }
+
+    fn items_under_way(&self) -> usize {
+        self.ranks.iter().map(Batches::items).sum()
+    }
+
+    /// Gives batches to the ranks that want one, in turn.
+    fn feed<I: Iterator<Item: Serialize>>(&mut self, items: &mut I) {
+        let mut is_fed = true;
+        while self.has_items && is_fed {
+            is_fed = false;
+            // The others first: theirs have a way to go.
+            for rank in (0..self.ranks.len()).rev() {
+                if self.has_items && self.ranks[rank].is_wanting() {
+                    self.feed_rank(rank, items);
+                    is_fed = true;
+                }
+            }
+        }
+    }
+
+    fn feed_rank<I: Iterator<Item: Serialize>>(&mut self, rank: usize, items: &mut I) {
+        let size = self.ranks[rank].next_size(items.size_hint().1, self.ranks.len());
+        let first = self.next;
+        let mut batch = Vec::new();
+        while batch.len() < size {
+            let Some(item) = items.next() else {
+                self.has_items = false;
+                break;
+            };
+            let position = self.next;
+            match postcard::to_stdvec(&item) {
+                Ok(bytes) => batch.push((position, Encoded(bytes))),
+                Err(error) => {
+                    // It ends a batch, whose positions follow each other.
+                    let message = format!("the item could not be encoded: {error}");
+                    let failure = Failure { message, ..self.station.plain_failure(position) };
+                    self.ready.push_back((0, position, Err(failure)));
+                    self.next += 1;
+                    break;
+                }
+            }
+            self.next += 1;
+        }
+        if batch.is_empty() {
+            return;
+        }
+        self.ranks[rank].send(first..first + batch.len(), Instant::now());
+        if rank == 0 {
+            self.station.submit(batch);
+        } else {
+            self.send(rank, &Order::Run(batch));
+        }
+    }
+
+    fn send(&mut self, rank: usize, order: &Order) {
+        let message = self.expect(self.link().send(rank, Kind::Farm, order));
+        self.outbox.push(message);
+    }
+
+    /// What a message gave. A rank that cannot read or write messages of this crate ends the job.
+    fn expect<T>(&self, outcome: Result<T>) -> T {
+        outcome.unwrap_or_else(|error| self.link().end_job(&format!("failed: {error}")))
+    }
+
+    /// Takes the results that are there; returns whether there were any.
+    fn poll(&mut self) -> bool {
+        let now = Instant::now();
+        let mut ended: Vec<_> = self
+            .station
+            .poll()
+            .into_iter()
+            .map(|(position, result)| (0, position, result))
+            .collect();
+        while let Some((rank, report)) = self.expect(self.link().try_receive(None, Kind::Farm)) {
+            if let Report::Done(results) = report {
+                ended.extend(results.into_iter().map(|(at, result)| (rank, at, result)));
+            }
+        }
+        self.outbox.retain_mut(|message| !message.is_sent());
+        for (rank, position, _) in &ended {
+            self.ranks[*rank].end(*position, now);
+        }
+        self.ready.extend(ended);
+        !self.ready.is_empty()
+    }
+}
+
+impl Drop for Dispatcher<'_> {
+    /// Releases the other ranks, and receives what they have sent.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The cluster ends the job.
+            return;
+        }
+        for rank in 1..self.ranks.len() {
+            self.send(rank, &Order::Stop);
+        }
+        let mut backoff = Backoff::default();
+        for rank in 1..self.ranks.len() {
+            loop {
+                match self.expect(self.link().try_receive(Some(rank), Kind::Farm)) {
+                    Some((_, Report::Stopped)) => break,
+                    Some((_, Report::Done(_))) => backoff.reset(),
+                    None => {
+                        self.outbox.retain_mut(|message| !message.is_sent());
+                        if backoff.pause() {
+                            self.link().expect_present(rank);
+                        }
+                    }
+                }
+            }
+        }
+        self.cluster.is_farming.set(false);
+    }
+}
+
+impl<I, R> std::fmt::Debug for Imap<'_, I, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let under_way = self.rank0.as_ref().map(|(_, dispatcher)| dispatcher.items_under_way());
+        f.debug_struct("Imap").field("items_under_way", &under_way).finish_non_exhaustive()
+    }
+}

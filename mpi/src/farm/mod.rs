@@ -1,0 +1,109 @@
+//! A function over many items, on all ranks.
+//!
+//! Rank 0 has the items and gets the results; every rank runs items, rank 0 as well. The steps:
+//!
+//! 1. Rank 0 encodes items and sends them in batches (`batches`), two of them ahead of each rank.
+//! 2. A rank submits each item of a batch as a task of its own to its pool (`station`), so a death
+//!    belongs to one item.
+//! 3. It sends the results of tasks that have ended (`serve`), and rank 0 decodes them.
+//! 4. When rank 0 needs no more, it sends `Stop` to each rank and receives all its messages, up to
+//!    its `Stopped`. So no message of a farm is left when the next one begins.
+
+mod batches;
+pub(crate) mod failure;
+mod imap;
+mod message;
+mod serve;
+mod station;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
+use crate::farm::failure::Failure;
+use crate::farm::imap::Dispatcher;
+pub use crate::farm::imap::{Done, Imap};
+use crate::farm::station::Station;
+
+impl Cluster {
+    /// `function` of each item, on the workers of all ranks; the results in the order of the items.
+    ///
+    /// All ranks call it. The items of rank 0 count, and rank 0 gets the results; on the other
+    /// ranks the items are ignored and the result is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if another call of this kind is not at its end. What fails for
+    /// one item is an error of that item only.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use brigade::Pool;
+    /// let cluster = brigade_mpi::Cluster::new(Pool::builder().workers(2))?;
+    /// let lengths = cluster.map(["a", "bcd"].map(String::from), |text: String| text.len())?;
+    /// if cluster.rank() == 0 {
+    ///     assert_eq!(lengths.into_iter().collect::<Result<Vec<_>, _>>()?, [1, 3]);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn map<I, F, R>(
+        &self,
+        items: I,
+        function: F,
+    ) -> Result<Vec<std::result::Result<R, Failure>>>
+    where
+        I: IntoIterator,
+        I::Item: Serialize + DeserializeOwned,
+        F: Fn(I::Item) -> R + Copy + Send + 'static,
+        R: Serialize + DeserializeOwned,
+    {
+        let mut all: Vec<_> = self.imap_unordered(items, function)?.collect();
+        all.sort_by_key(|done| done.position);
+        Ok(all.into_iter().map(|done| done.result).collect())
+    }
+
+    /// As [`map`](Cluster::map), but each result as soon as it is there, and items are taken from
+    /// the iterator as they are needed.
+    ///
+    /// On rank 0, what runs elsewhere goes on while the caller works between two results, but no
+    /// rank gets new items then. If the iterator is dropped early, items that have not started are
+    /// cancelled. On the other ranks this returns when rank 0 needs them no more.
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Cluster::map).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use brigade::Pool;
+    /// let cluster = brigade_mpi::Cluster::new(Pool::builder().workers(2))?;
+    /// let mut sum = 0;
+    /// for done in cluster.imap_unordered(1..=100u64, |n| n)? {
+    ///     assert!(done.rank < cluster.size());
+    ///     sum += done.result?;
+    /// }
+    /// assert!(cluster.rank() > 0 || sum == 5050);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn imap_unordered<I, F, R>(&self, items: I, function: F) -> Result<Imap<'_, I::IntoIter, R>>
+    where
+        I: IntoIterator,
+        I::Item: Serialize + DeserializeOwned,
+        F: Fn(I::Item) -> R + Copy + Send + 'static,
+        R: Serialize + DeserializeOwned,
+    {
+        let station = Station::new::<I::Item, F, R>(self.pool(), &self.link, function);
+        if self.rank() > 0 {
+            serve::serve(&self.link, station)?;
+            return Ok(Imap::empty());
+        }
+        if self.is_farming.replace(true) {
+            let expected = "over before the next begins";
+            return Err(Error::invalid("the last call of map or imap_unordered", "not", expected));
+        }
+        Ok(Imap::new(items.into_iter(), Dispatcher::new(self, station)))
+    }
+}

@@ -1,0 +1,120 @@
+//! The items that run in this rank's pool.
+
+use std::collections::VecDeque;
+
+use brigade::{Handle, Pool};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::farm::failure::{DeathReport, Failure};
+use crate::farm::message::Encoded;
+use crate::link::Link;
+
+/// What a worker answers: the encoded result, or why it could not decode or encode.
+type Answer = Result<Encoded, String>;
+
+/// Starts one item.
+type Start<'c> = Box<dyn Fn(Encoded) -> brigade::Result<Handle<Answer>> + 'c>;
+
+/// The items that run in this rank's pool.
+pub(crate) struct Station<'c> {
+    link: &'c Link,
+    start: Start<'c>,
+    /// The type name of the user's function.
+    task: &'static str,
+    running: VecDeque<(usize, Handle<Answer>)>,
+    /// Items that could not be started.
+    refused: Vec<(usize, Failure)>,
+    /// How many of `running` are looked at in one poll: the first ones, because the pool starts
+    /// items in their order.
+    window: usize,
+}
+
+impl<'c> Station<'c> {
+    pub(crate) fn new<A, F, R>(pool: &'c Pool, link: &'c Link, function: F) -> Station<'c>
+    where
+        A: DeserializeOwned,
+        F: Fn(A) -> R + Copy + Send + 'static,
+        R: Serialize,
+    {
+        // User code runs in the worker: also the code of its types that decodes and encodes.
+        let call = move |item: Encoded| -> Answer {
+            let item = postcard::from_bytes(&item.0)
+                .map_err(|error| format!("the item could not be decoded: {error}"))?;
+            let result = postcard::to_stdvec(&function(item));
+            result.map(Encoded).map_err(|error| format!("the result could not be encoded: {error}"))
+        };
+        Station {
+            link,
+            start: Box::new(move |item| pool.submit(call, item)),
+            task: std::any::type_name::<F>(),
+            running: VecDeque::new(),
+            refused: Vec::new(),
+            window: 64 + 16 * pool.workers(),
+        }
+    }
+
+    /// Starts items.
+    pub(crate) fn submit(&mut self, items: Vec<(usize, Encoded)>) {
+        for (position, item) in items {
+            match (self.start)(item) {
+                Ok(handle) => self.running.push_back((position, handle)),
+                Err(error) => self.refused.push((position, self.failure(position, &error))),
+            }
+        }
+    }
+
+    /// The items that have ended since the last poll.
+    pub(crate) fn poll(&mut self) -> Vec<(usize, Result<Encoded, Failure>)> {
+        let refused = self.refused.drain(..).map(|(position, failure)| (position, Err(failure)));
+        let mut ended: Vec<_> = refused.collect();
+        let mut at = 0;
+        while at < self.running.len().min(self.window) {
+            if !self.running[at].1.is_finished() {
+                at += 1;
+                continue;
+            }
+            let Some((position, handle)) = self.running.remove(at) else { break };
+            ended.push((position, self.result(position, handle)));
+        }
+        ended
+    }
+
+    fn result(&self, position: usize, handle: Handle<Answer>) -> Result<Encoded, Failure> {
+        match handle.join() {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(message)) => Err(Failure { message, ..self.plain_failure(position) }),
+            Err(error) => Err(self.failure(position, &error)),
+        }
+    }
+
+    fn failure(&self, position: usize, error: &brigade::Error) -> Failure {
+        let death = error.death().map(|death| Box::new(DeathReport::new(death, self.task)));
+        Failure { message: error.to_string(), death, ..self.plain_failure(position) }
+    }
+
+    /// The failure of an item on this rank, without a cause.
+    pub(crate) fn plain_failure(&self, position: usize) -> Failure {
+        let rank = self.link.rank();
+        let host = self.link.host(rank).to_owned();
+        Failure { position, rank, host, message: String::new(), death: None }
+    }
+}
+
+impl Drop for Station<'_> {
+    fn drop(&mut self) {
+        for (_, handle) in &self.running {
+            handle.cancel();
+        }
+    }
+}
+
+impl std::fmt::Debug for Station<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Station { task, running, .. } = self;
+        f.debug_struct("Station")
+            .field("task", task)
+            .field("running", &running.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,142 @@
+//! What the program that starts the ranks sets: environment variables, and processors.
+
+use serde::{Deserialize, Serialize};
+
+/// Prefixes of the variables by which launchers and resource managers talk to a rank.
+///
+/// A worker is no rank. A library of MPI in it, or a program that it starts, would take itself for
+/// the rank whose variables it has.
+const PREFIXES: [&str; 12] = [
+    "OMPI_", "OPAL_", "ORTE_", "PMIX_", "PMI_", "PRTE_", "HYDRA_", "HYDI_", "MPIEXEC_", "MPIR_",
+    "MPI_", "SLURM_",
+];
+
+/// Whether a launcher set this variable.
+pub(crate) fn is_launcher_variable(name: &str) -> bool {
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Names of the variables of this process that a launcher set. `MPI_Init` sets some as well.
+pub(crate) fn variables() -> Vec<String> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names.filter(|name| is_launcher_variable(name)).collect()
+}
+
+/// The processors of a rank, as it sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Processors {
+    /// Those that this process may use.
+    pub(crate) own: usize,
+    /// Those that its cgroup may use on this node.
+    pub(crate) node: usize,
+}
+
+impl Processors {
+    pub(crate) fn now() -> Processors {
+        let own = std::thread::available_parallelism().map_or(1, usize::from);
+        Processors { own, node: of_cgroup().or_else(online).unwrap_or(own).max(own) }
+    }
+
+    /// How many workers a rank has, if its program leaves that open: with several ranks on a
+    /// node, they share its processors.
+    pub(crate) fn workers(self, ranks_on_node: usize) -> usize {
+        self.own.min(self.share(ranks_on_node))
+    }
+
+    /// Its part of the processors of the node.
+    pub(crate) fn share(self, ranks_on_node: usize) -> usize {
+        (self.node / ranks_on_node.max(1)).max(1)
+    }
+}
+
+/// What to say about ranks that may use fewer processors than their share, if there are any.
+pub(crate) fn binding_warning(ranks: &[(String, Processors)]) -> Option<String> {
+    let on_node = |host: &String| ranks.iter().filter(|(other, _)| other == host).count();
+    let is_bound = |(host, processors): &&(String, Processors)| {
+        processors.own < processors.share(on_node(host))
+    };
+    let bound = ranks.iter().filter(is_bound).count();
+    let rank = ranks.iter().position(|rank| is_bound(&rank))?;
+    let (host, processors) = &ranks[rank];
+    Some(format!(
+        "rank {rank} on {host} is bound to {} of {} processors, and its share is {}{}: start the \
+         job with `mpirun --bind-to none`, and with `--map-by ppr:1:node` for one rank a node",
+        processors.own,
+        processors.node,
+        processors.share(on_node(host)),
+        if bound > 1 { format!(" (and so for {} other ranks)", bound - 1) } else { String::new() },
+    ))
+}
+
+/// The processors of this process's cgroup, or of the nearest one above it that lists them.
+fn of_cgroup() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let mut directory = std::path::Path::new("/sys/fs/cgroup").join(path);
+    loop {
+        if let Ok(list) = std::fs::read_to_string(directory.join("cpuset.cpus.effective")) {
+            return count(&list);
+        }
+        if !directory.pop() || !directory.starts_with("/sys/fs/cgroup") {
+            return None;
+        }
+    }
+}
+
+fn online() -> Option<usize> {
+    count(&std::fs::read_to_string("/sys/devices/system/cpu/online").ok()?)
+}
+
+/// The number of processors in a list such as `0-3,8`.
+fn count(list: &str) -> Option<usize> {
+    let one = |part: &str| -> Option<usize> {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
+        last.checked_sub(first).map(|more| more + 1)
+    };
+    list.trim().split(',').map(one).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_processors_are_counted() {
+        assert_eq!(count("0-3,8\n"), Some(5));
+        assert_eq!(count("0"), Some(1));
+        assert_eq!([count(""), count("3-1"), count("a")], [None; 3]);
+    }
+
+    #[test]
+    fn only_ranks_with_less_than_their_share_are_warned_about() {
+        let rank = |host: &str, own, node| (host.to_owned(), Processors { own, node });
+        // One rank a node, unbound; two on a node, each bound to its half.
+        assert_eq!(binding_warning(&[rank("a", 8, 8), rank("b", 4, 8), rank("b", 4, 8)]), None);
+        // More ranks than processors.
+        assert_eq!(binding_warning(&[rank("a", 1, 1), rank("a", 1, 1)]), None);
+        let warning = binding_warning(&[rank("a", 8, 8), rank("b", 1, 8), rank("c", 2, 8)]);
+        let warning = warning.unwrap();
+        assert!(warning.starts_with("rank 1 on b is bound to 1 of 8"), "{warning}");
+        assert!(warning.contains("for 1 other rank") && warning.contains("--bind-to none"));
+    }
+
+    #[test]
+    fn a_rank_has_as_many_workers_as_its_share_and_its_binding_allow() {
+        let processors = Processors { own: 8, node: 8 };
+        assert_eq!([1, 2, 3, 9].map(|ranks| processors.workers(ranks)), [8, 4, 2, 1]);
+        assert_eq!(Processors { own: 2, node: 8 }.workers(1), 2);
+    }
+
+    #[test]
+    fn variables_of_launchers_are_known_by_their_prefix() {
+        for name in
+            ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_FD", "SLURM_PROCID", "HYDI_CONTROL_FD"]
+        {
+            assert!(is_launcher_variable(name), "{name}");
+        }
+        for name in ["PATH", "OMP_NUM_THREADS", "BRIGADE_KERNEL", "MPICH_DIR"] {
+            assert!(!is_launcher_variable(name), "{name}");
+        }
+    }
+}

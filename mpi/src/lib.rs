@@ -1,0 +1,22 @@
+//! [brigade] on several machines: MPI ranks with a pool of workers each.
+//!
+//! Start one rank a node. Every rank runs the same program, makes a [`Cluster`], and makes the
+//! same calls in the same order. MPI moves the bytes; the workers of each rank's pool compute. No
+//! user function runs in a rank itself, so a crash of a task is no crash of a rank: it is an error
+//! of that task, with the rank, the node and the cause.
+//!
+//! [`Cluster::map`] and [`Cluster::imap_unordered`] run a function over many items.
+
+mod backoff;
+mod cluster;
+mod error;
+mod executable;
+mod farm;
+mod launcher;
+mod link;
+mod outgoing;
+
+pub use cluster::Cluster;
+pub use error::{Error, Result};
+pub use farm::failure::{DeathReport, Failure};
+pub use farm::{Done, Imap};

@@ -1,0 +1,299 @@
+//! Messages of bytes between ranks, without blocking calls of MPI.
+//!
+//! | tag | message | pieces after the first |
+//! |---|---|---|
+//! | `LEAVE` | the sender has dropped its cluster; empty | none |
+//! | `CALL` | a part of a call that all ranks make | `CALL + 1` |
+//! | `FARM` | items and results | `FARM + 1` |
+//!
+//! MPI counts in `i32`, so a message travels in pieces of at most [`PIECE_BYTES`]. Between two
+//! ranks messages of one tag stay in order, so a receiver finds each piece where it expects it.
+//!
+//! All ranks make the same calls in the same order. A rank that waits for another one which has
+//! left the cluster would wait forever; then it ends the job, and says who waited for whom.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use mpi::request::{LocalScope, Request, scope};
+use mpi::topology::SimpleCommunicator;
+use mpi::traits::{Communicator, Equivalence, Source};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::backoff::Backoff;
+use crate::error::{Error, Result};
+use crate::outgoing::Outgoing;
+
+/// What a message is about; its number is its tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Call = 2,
+    Farm = 4,
+}
+
+const LEAVE: i32 = 1;
+
+/// The most bytes that one call of MPI moves.
+pub(crate) const PIECE_BYTES: usize = 1 << 30;
+
+/// How long messages of a rank that has left may still be under way.
+const LAST_MESSAGES: Duration = Duration::from_secs(1);
+
+/// The bytes in front of a message: its length.
+const PREFIX: usize = size_of::<u64>();
+
+/// This rank's connection to the others.
+pub(crate) struct Link {
+    world: SimpleCommunicator,
+    rank: usize,
+    size: usize,
+    piece_bytes: usize,
+    /// The node of each rank; empty before the handshake.
+    hosts: Vec<String>,
+    /// When it was noticed that a rank has left.
+    left: RefCell<Vec<Option<Instant>>>,
+}
+
+impl Link {
+    pub(crate) fn new(world: SimpleCommunicator, piece_bytes: usize) -> Link {
+        let index = |number: i32| usize::try_from(number).unwrap_or_default();
+        let (rank, size) = (index(world.rank()), index(world.size()));
+        let left = RefCell::new(vec![None; size]);
+        Link { world, rank, size, piece_bytes, hosts: Vec::new(), left }
+    }
+
+    pub(crate) fn rank(&self) -> usize {
+        self.rank
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    pub(crate) fn set_hosts(&mut self, hosts: Vec<String>) {
+        self.hosts = hosts;
+    }
+
+    /// From now on, one call of MPI moves at most this many bytes, at least 8. All ranks must set
+    /// the same number, at the same point.
+    pub(crate) fn set_piece_bytes(&mut self, bytes: usize) {
+        self.piece_bytes = bytes;
+    }
+
+    pub(crate) fn hosts(&self) -> &[String] {
+        &self.hosts
+    }
+
+    pub(crate) fn host(&self, rank: usize) -> &str {
+        self.hosts.get(rank).map_or("a node", String::as_str)
+    }
+
+    /// Ends the job: MPI ends the processes on every node.
+    pub(crate) fn end_job(&self, why: &str) -> ! {
+        eprintln!(
+            "brigade-mpi: rank {} on {} {why}; the job ends",
+            self.rank,
+            self.host(self.rank)
+        );
+        self.world.abort(1)
+    }
+
+    /// Starts to send a value, encoded.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Codec`].
+    pub(crate) fn send<T: Serialize + ?Sized>(
+        &self,
+        to: usize,
+        kind: Kind,
+        value: &T,
+    ) -> Result<Outgoing> {
+        let body = vec![0; PREFIX];
+        let encoded = postcard::to_extend(value, body);
+        let mut body = encoded.map_err(|error| Error::encode("a message", &error))?;
+        let len = (body.len() - PREFIX) as u64;
+        body[..PREFIX].copy_from_slice(&len.to_le_bytes());
+        let tags = (kind as i32, kind as i32 + 1);
+        Ok(Outgoing::start(&self.world, as_rank(to), tags, body, self.piece_bytes))
+    }
+
+    /// A message that has arrived, from any rank or from one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Codec`].
+    pub(crate) fn try_receive<T: DeserializeOwned>(
+        &self,
+        from: Option<usize>,
+        kind: Kind,
+    ) -> Result<Option<(usize, T)>> {
+        let found = match from {
+            None => self.world.any_process().immediate_matched_probe_with_tag(kind as i32),
+            Some(rank) => {
+                let process = self.world.process_at_rank(as_rank(rank));
+                process.immediate_matched_probe_with_tag(kind as i32)
+            }
+        };
+        let Some((message, status)) = found else { return Ok(None) };
+        let from = usize::try_from(status.source_rank()).unwrap_or_default();
+        let count = status.count(u8::equivalent_datatype());
+        let mut bytes = vec![0; usize::try_from(count).unwrap_or_default()];
+        scope(|scope| {
+            let request = message.immediate_matched_receive_into(scope, &mut bytes[..]);
+            self.complete(vec![(from, request)]);
+        });
+        let len = bytes.first_chunk().map_or(0, |len| u64::from_le_bytes(*len));
+        let first = bytes.len();
+        bytes.resize(PREFIX + usize::try_from(len).unwrap_or_default(), 0);
+        self.receive_pieces(from, kind as i32 + 1, &mut bytes[first..]);
+        let value = postcard::from_bytes(&bytes[PREFIX..]);
+        value.map(|value| Some((from, value))).map_err(|error| Error::decode("a message", &error))
+    }
+
+    /// Waits for a message of one rank.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Codec`].
+    pub(crate) fn receive<T: DeserializeOwned>(&self, from: usize, kind: Kind) -> Result<T> {
+        let mut backoff = Backoff::default();
+        loop {
+            if let Some((_, value)) = self.try_receive(Some(from), kind)? {
+                return Ok(value);
+            }
+            if backoff.pause() {
+                self.expect_present(from);
+            }
+        }
+    }
+
+    fn receive_pieces(&self, from: usize, tag: i32, into: &mut [u8]) {
+        scope(|scope| {
+            let process = self.world.process_at_rank(as_rank(from));
+            let pieces = into.chunks_mut(self.piece_bytes);
+            let start = |piece| process.immediate_receive_into_with_tag(scope, piece, tag);
+            self.complete(pieces.map(|piece| (from, start(piece))).collect());
+        });
+    }
+
+    /// Waits until all requests are complete.
+    pub(crate) fn complete(&self, mut pending: Vec<Pending<'_, '_>>) {
+        let mut backoff = Backoff::default();
+        while let Some((peer, request)) = pending.pop() {
+            match request.test() {
+                Ok(_) => backoff.reset(),
+                Err(request) => {
+                    pending.push((peer, request));
+                    if backoff.pause() {
+                        self.expect_present(peer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One value of every rank, for every rank, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Codec`].
+    pub(crate) fn all_gather<T: Serialize + DeserializeOwned>(&self, value: T) -> Result<Vec<T>> {
+        if self.rank > 0 {
+            drop(self.send(0, Kind::Call, &value)?);
+            return self.receive(0, Kind::Call);
+        }
+        let mut all = vec![value];
+        for rank in 1..self.size {
+            all.push(self.receive(rank, Kind::Call)?);
+        }
+        self.send_to_all(&all)?;
+        Ok(all)
+    }
+
+    fn send_to_all<T: Serialize>(&self, value: &T) -> Result<()> {
+        let sends = (1..self.size).map(|rank| self.send(rank, Kind::Call, value));
+        // They are waited for when they are dropped.
+        sends.collect::<Result<Vec<_>>>().map(drop)
+    }
+
+    /// This rank's result if every rank has one; else the error of the first that failed.
+    ///
+    /// # Errors
+    ///
+    /// This rank's own error, or [`Error::RankFailed`].
+    pub(crate) fn agree<T>(&self, outcome: Result<T>) -> Result<T> {
+        let message = outcome.as_ref().err().map(ToString::to_string);
+        let all = self.all_gather(message)?;
+        let value = outcome?;
+        match all.into_iter().enumerate().find_map(|(rank, text)| Some((rank, text?))) {
+            None => Ok(value),
+            Some((rank, message)) => {
+                Err(Error::RankFailed { rank, host: self.host(rank).to_owned(), message })
+            }
+        }
+    }
+
+    /// Ends the job if `peer`, for which this rank waits, has left the cluster.
+    pub(crate) fn expect_present(&self, peer: usize) {
+        self.note_left();
+        let left = self.left.borrow()[peer];
+        if left.is_some_and(|since| since.elapsed() > LAST_MESSAGES) {
+            let host = self.host(peer);
+            self.end_job(&format!(
+                "waits for rank {peer} on {host}, whose program has left the cluster"
+            ));
+        }
+    }
+
+    /// Receives the notes of ranks that have left.
+    fn note_left(&self) {
+        while let Some((message, status)) =
+            self.world.any_process().immediate_matched_probe_with_tag(LEAVE)
+        {
+            let from = usize::try_from(status.source_rank()).unwrap_or_default();
+            scope(|scope| {
+                message.immediate_matched_receive_into(scope, &mut [0u8; 0][..]).wait();
+            });
+            self.left.borrow_mut()[from].get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Tells the other ranks that this one leaves, and waits until all have left.
+    pub(crate) fn leave(&self) {
+        let others = || (0..self.size).filter(|&rank| rank != self.rank);
+        let tell = |to| Outgoing::start(&self.world, as_rank(to), (LEAVE, LEAVE), Vec::new(), 1);
+        let told: Vec<Outgoing> = others().map(tell).collect();
+        let mut backoff = Backoff::default();
+        loop {
+            self.note_left();
+            let left = self.left.borrow();
+            if others().all(|rank| left[rank].is_some()) {
+                break;
+            }
+            drop(left);
+            backoff.pause();
+        }
+        drop(told);
+    }
+}
+
+/// A request that was started, and the rank at its other end.
+pub(crate) type Pending<'a, 's> = (usize, Request<'a, [u8], &'s LocalScope<'a>>);
+
+/// A rank as MPI counts it.
+fn as_rank(rank: usize) -> i32 {
+    i32::try_from(rank).unwrap_or(i32::MAX)
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Link { rank, size, hosts, .. } = self;
+        f.debug_struct("Link")
+            .field("rank", rank)
+            .field("size", size)
+            .field("hosts", hosts)
+            .finish_non_exhaustive()
+    }
+}
