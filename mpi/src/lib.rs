@@ -5,17 +5,22 @@
 //! user function runs in a rank itself, so a crash of a task is no crash of a rank: it is an error
 //! of that task, with the rank, the node and the cause.
 //!
-//! [`Cluster::map`] and [`Cluster::imap_unordered`] run a function over many items.
+//! [`Cluster::map`] and [`Cluster::imap_unordered`] run a function over many items. [`DistArray`] is an
+//! array whose rows are distributed over the ranks.
 
+mod array;
 mod backoff;
 mod cluster;
 mod error;
+mod exchange;
 mod executable;
 mod farm;
 mod launcher;
 mod link;
 mod outgoing;
+mod product;
 
+pub use array::DistArray;
 pub use cluster::Cluster;
 pub use error::{Error, Result};
 pub use farm::failure::{DeathReport, Failure};

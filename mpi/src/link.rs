@@ -5,6 +5,7 @@
 //! | `LEAVE` | the sender has dropped its cluster; empty | none |
 //! | `CALL` | a part of a call that all ranks make | `CALL + 1` |
 //! | `FARM` | items and results | `FARM + 1` |
+//! | `ARRAY` | elements, of a length that both sides know | `ARRAY` |
 //!
 //! MPI counts in `i32`, so a message travels in pieces of at most [`PIECE_BYTES`]. Between two
 //! ranks messages of one tag stay in order, so a receiver finds each piece where it expects it.
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use mpi::request::{LocalScope, Request, scope};
 use mpi::topology::SimpleCommunicator;
-use mpi::traits::{Communicator, Equivalence, Source};
+use mpi::traits::{Communicator, Destination, Equivalence, Source};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -33,6 +34,7 @@ pub(crate) enum Kind {
 }
 
 const LEAVE: i32 = 1;
+const ARRAY: i32 = 6;
 
 /// The most bytes that one call of MPI moves.
 pub(crate) const PIECE_BYTES: usize = 1 << 30;
@@ -178,6 +180,34 @@ impl Link {
         });
     }
 
+    /// Starts to receive `into` from one rank, in pieces.
+    pub(crate) fn start_receive<'a, 's>(
+        &self,
+        scope: &'s LocalScope<'a>,
+        from: usize,
+        into: &'a mut [u8],
+        pending: &mut Vec<Pending<'a, 's>>,
+    ) {
+        let process = self.world.process_at_rank(as_rank(from));
+        let pieces = into.chunks_mut(self.piece_bytes);
+        let start = |piece| process.immediate_receive_into_with_tag(scope, piece, ARRAY);
+        pending.extend(pieces.map(|piece| (from, start(piece))));
+    }
+
+    /// Starts to send `bytes` to one rank, in pieces.
+    pub(crate) fn start_send<'a, 's>(
+        &self,
+        scope: &'s LocalScope<'a>,
+        to: usize,
+        bytes: &'a [u8],
+        pending: &mut Vec<Pending<'a, 's>>,
+    ) {
+        let process = self.world.process_at_rank(as_rank(to));
+        let pieces = bytes.chunks(self.piece_bytes);
+        let start = |piece| process.immediate_send_with_tag(scope, piece, ARRAY);
+        pending.extend(pieces.map(|piece| (to, start(piece))));
+    }
+
     /// Waits until all requests are complete.
     pub(crate) fn complete(&self, mut pending: Vec<Pending<'_, '_>>) {
         let mut backoff = Backoff::default();
@@ -210,6 +240,19 @@ impl Link {
         }
         self.send_to_all(&all)?;
         Ok(all)
+    }
+
+    /// The value of rank 0, for every rank.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Codec`].
+    pub(crate) fn broadcast<T: Serialize + DeserializeOwned>(&self, value: T) -> Result<T> {
+        if self.rank > 0 {
+            return self.receive(0, Kind::Call);
+        }
+        self.send_to_all(&value)?;
+        Ok(value)
     }
 
     fn send_to_all<T: Serialize>(&self, value: &T) -> Result<()> {

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 #![expect(clippy::disallowed_methods, reason = "polls processes that it cannot wait for")]
 
+mod arrays;
 mod deaths;
 mod farm;
 mod job;
@@ -18,7 +19,7 @@ use job::{CASE, launcher};
 type Test = (&'static str, fn(), fn());
 
 fn main() -> ExitCode {
-    let tests: Vec<Test> = [farm::TESTS, deaths::TESTS].concat();
+    let tests: Vec<Test> = [farm::TESTS, arrays::TESTS, deaths::TESTS].concat();
     if let Ok(case) = std::env::var(CASE) {
         let (_, _, run) = tests.iter().find(|test| test.0 == case).expect("a case of this program");
         run();
