@@ -41,7 +41,7 @@ fn survive(arguments: Arguments) -> Result<(), Stop> {
     let pool = Pool::builder().workers(workers).build()?;
 
     let submit = |kind| match kind {
-        3 => Ok(pool.submit_timeout(troubled, kind, Duration::from_millis(300))?),
+        3 => pool.options().timeout(Duration::from_millis(300)).submit(troubled, kind),
         _ => pool.submit(troubled, kind),
     };
     let handles = (0..12).map(submit).collect::<Result<Vec<_>, _>>()?;
