@@ -129,10 +129,17 @@
 //! [`kernel`] has the arithmetic on slices, for one thread or a team. [`sync`] has locks, events
 //! and rings over any shared memory, for programs that set up the memory themselves.
 
+// docs.rs sets this name, and shows which feature an item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // Under loom only the modules that have models are built, so much of their code is unused.
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 // Items that are public for modules that are not built are unused as well.
 #![cfg_attr(loom, allow(unreachable_pub, unfulfilled_lint_expectations))]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "brigade runs on Linux only: it needs memfd, futexes and /proc (try a Linux container)"
+);
 
 mod atomics;
 mod error;
