@@ -46,7 +46,7 @@ minimal:
 
 # Programs under mpirun; needs an MPI and libclang (mpi/README.md).
 mpi:
-    cargo clippy -p brigade-mpi --all-targets -- -D warnings
+    cargo clippy -p brigade-mpi --no-deps --all-targets -- -D warnings
     cargo test --release -p brigade-mpi
 
 # The main job, as a user runs it.

@@ -14,6 +14,7 @@ mod cluster;
 mod error;
 mod exchange;
 mod executable;
+mod factorial;
 mod farm;
 mod launcher;
 mod link;

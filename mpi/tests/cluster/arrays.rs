@@ -17,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     ),
     ("a_reduction_has_the_same_bits_on_any_number_of_ranks_and_workers", same_output, reduces),
     ("a_product_has_the_same_bits_on_any_number_of_ranks_and_workers", same_output, multiplies),
+    ("a_factorial_is_that_of_one_pool", each, factorials),
     ("a_death_in_a_reduction_is_an_error_on_every_rank", || drop(Job::new(3).succeed()), fails),
 ];
 
@@ -211,4 +212,14 @@ fn fails() {
     }
     // The cluster goes on.
     assert_eq!(cluster.all_gather(1).unwrap().len(), 3);
+}
+
+fn factorials() {
+    let cluster = cluster();
+    for n in [0, 1, 3, 20, 30_000] {
+        let number = cluster.factorial(n).unwrap();
+        assert_eq!(number.is_some(), cluster.rank() == 0);
+        let Some(number) = number else { continue };
+        assert_eq!(number.limbs(), cluster.pool().factorial(n).unwrap().limbs(), "{n}!");
+    }
 }

@@ -112,6 +112,11 @@ impl Job {
         self
     }
 
+    pub(crate) fn arguments(mut self, arguments: &[&str]) -> Job {
+        self.command.args(arguments);
+        self
+    }
+
     pub(crate) fn start(mut self) -> Running {
         let mut child = self.command.spawn().unwrap();
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());

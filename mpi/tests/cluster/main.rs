@@ -7,6 +7,7 @@
 
 mod arrays;
 mod deaths;
+mod examples;
 mod farm;
 mod job;
 
@@ -19,7 +20,7 @@ use job::{CASE, launcher};
 type Test = (&'static str, fn(), fn());
 
 fn main() -> ExitCode {
-    let tests: Vec<Test> = [farm::TESTS, arrays::TESTS, deaths::TESTS].concat();
+    let tests: Vec<Test> = [farm::TESTS, arrays::TESTS, deaths::TESTS, examples::TESTS].concat();
     if let Ok(case) = std::env::var(CASE) {
         let (_, _, run) = tests.iter().find(|test| test.0 == case).expect("a case of this program");
         run();

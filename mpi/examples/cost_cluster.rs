@@ -1,0 +1,83 @@
+//! What a cluster costs: calls, tasks, messages and products, measured on the ranks it is given.
+//!
+//! ```text
+//! mpirun -np 2 --bind-to none target/release/examples/cost_cluster --workers 1
+//! ```
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use brigade::{Pool, SharedArray};
+use brigade_mpi::{Cluster, DistArray};
+use clap::Parser;
+
+/// Measures what calls on a cluster cost; prints one line for each, from rank 0.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Worker processes of each rank.
+    #[arg(long, default_value_t = 1)]
+    workers: usize,
+    /// Rows and columns of the matrices.
+    #[arg(long, default_value_t = 2048)]
+    size: usize,
+    /// Empty tasks of the farm.
+    #[arg(long, default_value_t = 200_000)]
+    tasks: usize,
+    /// MiB of the argument and of the array that travel.
+    #[arg(long, default_value_t = 64)]
+    mib: usize,
+}
+
+/// The shortest of some repetitions.
+fn best(repeat: usize, mut run: impl FnMut()) -> Duration {
+    let time = |_| {
+        let since = Instant::now();
+        run();
+        since.elapsed()
+    };
+    (0..repeat).map(time).min().unwrap_or_default()
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let Arguments { workers, size, tasks, mib } = Arguments::parse();
+    let cluster = Cluster::new(Pool::builder().workers(workers))?;
+    let say = |text: String| {
+        if cluster.rank() == 0 {
+            println!("{text}");
+        }
+    };
+    say(format!("{} ranks with {workers} workers", cluster.size()));
+
+    let took = best(3, || drop(cluster.map(0..tasks, |n| n).map(|results| check(&results))));
+    say(format!("{:.0} empty tasks a second", tasks as f64 / took.as_secs_f64()));
+    let took = best(200, || drop(cluster.map(0..cluster.size(), |n| n)));
+    say(format!("{took:.1?} for a task on every rank, there and back"));
+    let bytes = vec![7u8; mib << 20];
+    let text = || (cluster.rank() == 0).then(|| String::from_utf8_lossy(&bytes).into_owned());
+    let took = best(3, || drop(cluster.map(text(), |text: String| text.len())));
+    say(format!("{took:.1?} for a task with an argument of {mib} MiB"));
+
+    let took = best(1000, || drop(cluster.all_gather(())));
+    say(format!("{took:.1?} for all_gather of nothing"));
+    let mut rows = DistArray::<f64>::zeroed(&cluster, &[64, 1024], 1)?;
+    let took = best(1000, || rows.exchange_halo(&cluster));
+    say(format!("{took:.1?} to exchange a halo of 8 KiB"));
+    let whole = SharedArray::<f64>::zeroed([1024, mib << 7])?;
+    let whole = (cluster.rank() == 0).then_some(&whole);
+    let took = best(3, || drop(DistArray::scatter(&cluster, whole)));
+    let moved = (mib << 20) as f64 * (1.0 - 1.0 / cluster.size() as f64);
+    say(format!("{:.2} GB/s scattered", moved / took.as_secs_f64() / 1e9));
+
+    let matrix = DistArray::<f64>::zeroed(&cluster, &[size, size], 0)?;
+    let took = best(3, || drop(cluster.matmul(&matrix, &matrix)));
+    let operations = 2.0 * (size as f64).powi(3);
+    say(format!(
+        "{:.1} GFLOP/s: {size} x {size} in {took:.1?}",
+        operations / took.as_secs_f64() / 1e9
+    ));
+    Ok(())
+}
+
+fn check(results: &[Result<usize, brigade_mpi::Failure>]) {
+    assert!(results.iter().all(Result::is_ok), "a task has failed");
+}
