@@ -209,7 +209,7 @@ pub use pool::{
     AsCompleted, ByRows, ByTiles, Elements, Fold, FoldArray, Halo, HaloRows, HaloTile, Handle,
     Imap, Operand, Options, ParLoop, ParMap, Pool, PoolBuilder, Progress, Records, Restarts,
     ReturnWhen, Rows, RowsMut, Scratch, Shutdown, Start, Stats, Subsampled, Tile, TileMut,
-    Unfinished, Unit, Waited, Whole, With, as_completed, is_cancelled, wait,
+    TimelineSummary, Unfinished, Unit, Waited, Whole, With, as_completed, is_cancelled, wait,
 };
 pub use region::{
     Dtype, reclaim, set_arena_size, set_available_memory, set_memory_cache, set_memory_limit,
@@ -227,6 +227,11 @@ struct Loops;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/batches.md")]
 struct Batches;
+
+/// The code of the page on observing a pool, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/observing.md")]
+struct Observing;
 
 /// The README's code, as tests.
 #[cfg(doctest)]

@@ -17,6 +17,7 @@ pub use api::handle::Handle;
 pub use api::pool::Pool;
 pub use api::shutdown::Shutdown;
 pub use api::stats::Stats;
+pub use api::timeline::TimelineSummary;
 pub use driver::progress::Progress;
 pub use items::{Imap, Options};
 pub use loops::{

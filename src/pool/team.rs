@@ -25,7 +25,7 @@ use crate::pool::api::handle;
 use crate::pool::driver::core::Core;
 use crate::pool::driver::group::{Group, SharedArgument};
 use crate::pool::record::outcome::Outcome;
-use crate::pool::record::task::{Rules, TaskRecord};
+use crate::pool::record::task::{Rules, TaskKind, TaskRecord};
 use crate::region::arena::{Contents, Span};
 use crate::region::windows::Windows;
 use crate::sync::team::{MEMBERS_MAX, TeamWords};
@@ -250,8 +250,11 @@ impl TeamJob<'_> {
         let members_max = self.members_max();
         let on_unwind = || control.abort();
         let mut group = Group::new(self.core, argument, &on_unwind);
-        group.submit_each(members_max, trampoline, self.name, self.rules, |ordinal| {
-            TeamDescriptor { control: control.span.offset(), ordinal, members_max }
+        let rules = Rules { kind: TaskKind::Team, ..self.rules };
+        group.submit_each(members_max, trampoline, self.name, rules, |ordinal| TeamDescriptor {
+            control: control.span.offset(),
+            ordinal,
+            members_max,
         })?;
         // If a member fails, the others must not wait for it.
         let outcomes = group.settle(|state, ids| {

@@ -60,6 +60,27 @@ pub(crate) fn open_to_read(path: &Path) -> Result<File> {
     Ok(file)
 }
 
+/// Creates a regular file to write to, or empties it.
+///
+/// # Errors
+///
+/// [`Error::Layout`] for anything else, which is not changed, [`Error::Os`].
+pub(crate) fn create(path: &Path, expected: &str) -> Result<File> {
+    let shown = path.display().to_string();
+    // A FIFO would block until someone opens its other end.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let mut options = File::options();
+    let opened = options.write(true).create(true).truncate(false).custom_flags(flags).open(path);
+    let file = opened.map_err(|e| Error::os("open", shown.clone(), e))?;
+    let metadata = file.metadata().map_err(|e| Error::os("fstat", shown.clone(), e))?;
+    if !metadata.is_file() {
+        let (found, expected) = ("not a regular file".to_owned(), expected.to_owned());
+        return Err(Error::Layout { place: shown, found, expected });
+    }
+    file.set_len(0).map_err(|e| Error::os("ftruncate", shown, e))?;
+    Ok(file)
+}
+
 fn open_with(path: &Path, access: Access, flags: i32) -> Result<File> {
     let shown = || path.display().to_string();
     File::options()

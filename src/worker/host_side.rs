@@ -35,6 +35,7 @@ pub(crate) struct InFlight {
 /// A drained result: the fields of its slot, and its payload unless that is in a span.
 #[derive(Debug)]
 pub(crate) struct Drained {
+    pub(crate) seq: u64,
     pub(crate) task: Option<TaskId>,
     pub(crate) meta: ResultMeta,
     /// The payload; for a payload in a span, empty.
@@ -318,7 +319,13 @@ impl HostSide {
         self.in_flight.pop_front();
         self.bytes_tail = bytes_end;
         self.live -= usize::from(task.is_some());
-        Ok(Some(Drained { task, meta, bytes }))
+        Ok(Some(Drained { seq, task, meta, bytes }))
+    }
+
+    /// When task `seq`, which was the last to be drained, started, as its worker reports.
+    pub(crate) fn reported_start_ns(&self, seq: u64) -> u64 {
+        // Relaxed: made visible by the commit.
+        self.queues().start(seq).load(Ordering::Relaxed)
     }
 
     fn wake_if_waiting(&self) {
@@ -414,6 +421,13 @@ impl HostSide {
         // Relaxed: written before `phase`.
         let started_ns = header.started_ns.load(Ordering::Relaxed);
         Some((seq, phase, started_ns.max(offered_ns).min(seen_ns)))
+    }
+
+    /// The task that runs now, and its start time, as [`running`](HostSide::running) has it.
+    pub(crate) fn running_task(&self) -> Option<(TaskId, u64)> {
+        let (seq, _, start_ns) = self.running()?;
+        let entry = self.next_live().filter(|entry| entry.seq == seq)?;
+        Some((entry.task?, start_ns))
     }
 
     /// The oldest task of the worker, if it has not started.

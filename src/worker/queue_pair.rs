@@ -108,8 +108,12 @@ pub(crate) struct ResultSlot {
     pub(crate) inline: [AtomicU64; RESULT_INLINE_WORDS],
 }
 
-/// A queue pair in the arena. A new one is zero up to [`QueuePair::ZEROED_BYTES`]. The rings are
-/// not zeroed: they are read only where they were written, and zeroing takes long.
+/// A queue pair in the arena. A new one is zero up to [`QueuePair::ZEROED_BYTES`]. The rest is
+/// not zeroed: it is read only where it was written, and zeroing takes long.
+///
+/// `starts` has the start time of the task of each result slot: CLOCK_MONOTONIC, in nanoseconds.
+/// The worker writes it before the commit. The host reads it for a timeline, after the commit and
+/// before it offers the slot again, and limits it to possible times.
 #[repr(C)]
 pub(crate) struct QueuePair {
     pub(crate) header: QueuePairHeader,
@@ -117,6 +121,7 @@ pub(crate) struct QueuePair {
     pub(crate) results: [ResultSlot; SLOTS_LEN],
     pub(crate) task_bytes: ByteRing,
     pub(crate) result_bytes: ByteRing,
+    pub(crate) starts: [AtomicU64; SLOTS_LEN],
 }
 
 const _: () = {
@@ -387,6 +392,11 @@ impl QueuePair {
 
     pub(crate) fn result(&self, seq: u64) -> &ResultSlot {
         &self.results[slot_index(seq)]
+    }
+
+    /// The start time of the task `seq`.
+    pub(crate) fn start(&self, seq: u64) -> &AtomicU64 {
+        &self.starts[slot_index(seq)]
     }
 }
 

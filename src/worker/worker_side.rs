@@ -149,6 +149,8 @@ impl WorkerSide {
             self.last_ns = now;
             // Relaxed: published by the phase word.
             self.queues().header.started_ns.store(now, Ordering::Relaxed);
+            // Relaxed: published by the commit.
+            self.queues().start(seq).store(now, Ordering::Relaxed);
             self.set_phase(Phase::Decoding);
             // Relaxed: made visible by the claim.
             let function = slot.function.load(Ordering::Relaxed);

@@ -19,3 +19,4 @@ mod progress;
 mod recycling;
 mod resize;
 mod shutdown;
+mod timeline;

@@ -9,3 +9,4 @@ pub(crate) mod handle;
 pub(crate) mod pool;
 pub(crate) mod shutdown;
 pub(crate) mod stats;
+pub(crate) mod timeline;

@@ -63,6 +63,9 @@ impl Core {
                     WorkerState::Retiring(cause) if !cause.is_departure() => slot.kill(),
                     _ => permitted = slot.link.clone(),
                 }
+                if let Some(timeline) = &mut state.timeline {
+                    timeline.started(index, pid);
+                }
                 state.events.defer(Level::DEBUG, move || {
                     tracing::debug!(worker = index, pid, "worker started");
                 });
@@ -110,6 +113,9 @@ impl Core {
         let stderr_tail = slot.stderr.take().map(|tail| tail.finish());
         let failure = failure.and_then(failure_text);
         let running = slot.queues.running();
+        let running_task = slot.queues.running_task();
+        state.record_exit(index, running_task, cause, reason);
+        let slot = &mut state.workers[index];
         let (started, untouched) = slot.queues.classify_in_flight();
         let has_started = !started.is_empty();
         sweep_lent(state, index, &started);

@@ -3,11 +3,16 @@
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use tracing::Level;
+
 use crate::error::{Error, Result};
 use crate::pool::driver::core::{Core, KILL_TIMEOUT};
 use crate::pool::record::callbacks::is_callback_thread;
 use crate::pool::record::state::{Lifecycle, State, WaitTarget};
+use crate::pool::record::timeline::Timeline;
+use crate::pool::record::trace_file::TraceTotals;
 use crate::pool::record::worker_slot::{RetireCause, WorkerSlot};
+use crate::process::diagnostics;
 use crate::worker::link::ChildLink;
 
 impl Core {
@@ -28,9 +33,9 @@ impl Core {
             _ => None,
         };
         let deadline = Instant::now() + LEAVE_TIMEOUT;
-        self.stop_workers(deadline, deadline);
+        let written = self.stop_workers(deadline, deadline);
         self.await_callbacks(None);
-        broken.map_or(Ok(()), |cause| Err(Error::Broken { what: "the pool", cause }))
+        broken.map_or(written, |cause| Err(Error::Broken { what: "the pool", cause }))
     }
 
     /// Waits until the callbacks of all ended tasks have run. On the callback thread it returns at
@@ -70,12 +75,17 @@ impl Core {
         }
         drop(state);
         let leave = Instant::now() + leave;
-        self.stop_workers(deadline.map_or(leave, |deadline| deadline.min(leave)), leave);
+        // A failure was reported to `tracing`.
+        let _ = self.stop_workers(deadline.map_or(leave, |deadline| deadline.min(leave)), leave);
     }
 
     /// Asks the workers to leave and waits for them. Kills those that are still starting at
     /// `start_deadline` (their initializer may hang), and those that have not left at `deadline`.
-    pub(crate) fn stop_workers(&self, start_deadline: Instant, deadline: Instant) {
+    ///
+    /// # Errors
+    ///
+    /// The pool's timeline could not be written.
+    fn stop_workers(&self, start_deadline: Instant, deadline: Instant) -> Result<()> {
         let mut state = self.lock();
         if state.life == Lifecycle::Draining {
             // A worker that started after this would never be asked to leave.
@@ -113,6 +123,7 @@ impl Core {
         // Abandoned workers may still use what their initializers were lent.
         let is_last = !state.workers.iter().any(|slot| slot.is_abandoned);
         let initializer = state.initializer.take_if(|_| is_last);
+        let timeline = state.take_timeline();
         drop(state);
         drop((callbacks, initializer));
         links.iter().for_each(|link| link.close());
@@ -120,7 +131,22 @@ impl Core {
         // The server of the last pool ends here.
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(server);
+        timeline.map_or(Ok(()), |timeline| finish_timeline(*timeline).map(drop))
     }
+}
+
+/// Completes the file of a timeline, and reports a failure to `tracing`.
+///
+/// # Errors
+///
+/// The first failure to write.
+pub(crate) fn finish_timeline(timeline: Timeline) -> Result<TraceTotals> {
+    timeline.finish().inspect_err(|error| {
+        let error = error.to_string();
+        diagnostics::event(Level::ERROR, move || {
+            tracing::error!(error, "a timeline could not be written");
+        });
+    })
 }
 
 impl State {

@@ -12,7 +12,7 @@ use crate::pool::api::handle::Handle;
 use crate::pool::driver::progress::{Progress, ProgressFn};
 use crate::pool::items::pipeline::{BATCHES_PER_WORKER, BatchCall, BatchPolicy, Pipeline};
 use crate::pool::items::shared_value::SharedValue;
-use crate::pool::record::task::{FOREVER, Rules};
+use crate::pool::record::task::{FOREVER, Rules, TaskKind};
 use crate::pool::with::With;
 use crate::worker::invocation::Trampoline;
 
@@ -178,7 +178,8 @@ impl<'p, S> Options<'p, S> {
             (_, fixed) => (BATCHES_PER_WORKER * core.workers(), fixed.unwrap_or(1)),
         };
         let policy = BatchPolicy { batches_max, batch_items, is_adaptive: fixed.is_none() };
-        let (name, rules) = (std::any::type_name::<F>(), self.rules);
+        let name = std::any::type_name::<F>();
+        let rules = Rules { kind: TaskKind::Batch, ..self.rules };
         let call = BatchCall { trampoline, name, rules, value };
         Pipeline::new(core, items, policy, call, self.progress.as_ref())
     }

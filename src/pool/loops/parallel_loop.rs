@@ -13,7 +13,7 @@ use crate::pool::loops::loop_worker::LoopTask;
 use crate::pool::loops::partition::Partition;
 use crate::pool::record::config::Start;
 use crate::pool::record::outcome::{EncodedResult, Outcome};
-use crate::pool::record::task::Rules;
+use crate::pool::record::task::{Rules, TaskKind};
 use crate::worker::invocation::Trampoline;
 
 /// A loop to run.
@@ -117,8 +117,9 @@ impl ParallelLoop<'_> {
         let blocks = &rounds.blocks;
         let stop = || blocks.limit(0);
         let mut group = Group::new(self.core, argument, &stop);
+        let rules = Rules { kind: TaskKind::Loop, ..self.rules };
         let submitted =
-            group.submit_each(self.tasks(blocks.free()), trampoline, self.name, self.rules, |_| {
+            group.submit_each(self.tasks(blocks.free()), trampoline, self.name, rules, |_| {
                 *claimers += 1;
                 LoopTask {
                     partition: self.partition,

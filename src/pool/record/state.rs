@@ -12,6 +12,7 @@ use crate::pool::record::counters::Counters;
 use crate::pool::record::outcome::{EncodedResult, Outcome, broken};
 use crate::pool::record::progress_clock::Waiting;
 use crate::pool::record::task::{Offer, TaskRecord, TaskState, TaskTable};
+use crate::pool::record::timeline::Timeline;
 use crate::pool::record::worker_slot::{RetireCause, WorkerSlot, WorkerState};
 use crate::process::diagnostics::DeferredEvents;
 use crate::sys::thread_parker::ThreadParker;
@@ -103,6 +104,8 @@ pub(crate) struct State {
     pub(crate) counters: Counters,
     /// Events for `tracing`, emitted when the mutex is released.
     pub(crate) events: DeferredEvents,
+    /// The recording of what runs, if there is one.
+    pub(crate) timeline: Option<Box<Timeline>>,
     /// The workers that `refill` has to wake; kept to reuse its memory.
     touched: Vec<bool>,
 }
@@ -137,6 +140,7 @@ impl State {
             late_at: None,
             counters: Counters::default(),
             events: DeferredEvents::default(),
+            timeline: None,
             touched: Vec::new(),
         }
     }
@@ -230,6 +234,9 @@ impl State {
             self.workers[index].keep_lent(call);
         }
         self.note_elapsed(meta);
+        if self.timeline.is_some() {
+            self.record_task(index, id, &drained);
+        }
         let outcome = self.outcome(index, id, drained);
         self.complete(id, outcome);
     }

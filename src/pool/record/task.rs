@@ -12,6 +12,18 @@ use crate::worker::call::{Call, TaskId};
 /// Longer than any wait, and short enough for every clock.
 pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
+/// What a task is a part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum TaskKind {
+    /// Nothing else: it was submitted.
+    #[default]
+    Single,
+    /// A call that sends items in batches.
+    Batch,
+    Loop,
+    Team,
+}
+
 /// Rules for one task.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Rules {
@@ -22,6 +34,7 @@ pub(crate) struct Rules {
     /// The task uses memory that the caller lends for the duration of the call. It is not over
     /// before its worker has ended, however long that takes.
     pub(crate) borrows: bool,
+    pub(crate) kind: TaskKind,
 }
 
 /// The offer of a task to a worker: the worker's index, and the sequence number there.

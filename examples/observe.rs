@@ -1,0 +1,60 @@
+//! What a pool does, seen from outside: a timeline of its workers.
+
+mod support;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use brigade::{Pool, SharedArray};
+use support::arguments::{Arguments, Stop, run};
+
+const USAGE: &str = "\
+observe: records a timeline of tasks, a loop, a product and a crash
+
+  --workers N         worker processes [2]
+  --timeline FILE     the file of the timeline; open it in https://ui.perfetto.dev [observe.json]";
+
+fn main() -> ExitCode {
+    run(USAGE, observe)
+}
+
+/// Computes for `micros` microseconds.
+fn compute(micros: u64) {
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_micros(micros) {
+        std::hint::spin_loop();
+    }
+}
+
+fn crash(_: ()) {
+    std::process::abort()
+}
+
+fn observe(arguments: Arguments) -> Result<(), Stop> {
+    let workers = arguments.number("workers", 1)?.unwrap_or(2);
+    let path = arguments.text("timeline").unwrap_or("observe.json");
+    let pool = Pool::builder().workers(workers).name("observe").build()?;
+    pool.timeline(path)?;
+
+    let times = [4000, 2000, 1000, 500, 250, 3000, 1500, 750];
+    let tasks = times.map(|micros| pool.submit(compute, micros));
+    for task in tasks {
+        task?.join()?;
+    }
+    let error = pool.submit(crash, ())?.join().expect_err("it aborts");
+    println!("{error}");
+    let mut x = SharedArray::<f64>::zeroed([64])?;
+    pool.par_chunks_mut(&mut x, 1).for_each(|x| {
+        compute(100);
+        x[0] = 1.0;
+    })?;
+    let a = SharedArray::from_fn([700, 700], |[i, j]| (i ^ j) as f32)?;
+    pool.matmul(&a, &a)?;
+    pool.map(0..50_000u64, |n| n * n)?.sum();
+
+    let summary = pool.finish_timeline()?;
+    assert!(summary.tasks > 10 && summary.lost == 0, "{summary:?}");
+    let (tasks, events) = (summary.tasks, summary.events);
+    println!("{tasks} tasks in {events} events: {} bytes in {path}", summary.size_bytes);
+    Ok(())
+}
