@@ -1,4 +1,4 @@
-//! What a pool does, seen from outside: a timeline of its workers.
+//! A timeline of what the workers of a pool do.
 
 mod support;
 

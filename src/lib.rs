@@ -207,9 +207,10 @@ pub use object::{Holder, LockState, Participant, RegionInfo, RegionKind, RegionS
 #[cfg(not(loom))]
 pub use pool::{
     AsCompleted, ByRows, ByTiles, Elements, Fold, FoldArray, Halo, HaloRows, HaloTile, Handle,
-    Imap, Operand, Options, ParLoop, ParMap, Pool, PoolBuilder, Progress, Records, Restarts,
-    ReturnWhen, Rows, RowsMut, Scratch, Shutdown, Start, Stats, Subsampled, Tile, TileMut,
-    TimelineSummary, Unfinished, Unit, Waited, Whole, With, as_completed, is_cancelled, wait,
+    Imap, Operand, Options, ParLoop, ParMap, Pool, PoolBuilder, PoolInfo, Progress, Records,
+    Restarts, ReturnWhen, Rows, RowsMut, RunTimes, Scratch, Shutdown, Start, Stats, Subsampled,
+    Tile, TileMut, TimelineSummary, Unfinished, Unit, Waited,
+    Whole, With, WorkerInfo, WorkerStats, WorkerStatus, as_completed, is_cancelled, pools, wait,
 };
 pub use region::{
     Dtype, reclaim, set_arena_size, set_available_memory, set_memory_cache, set_memory_limit,

@@ -32,9 +32,10 @@ const LAYERS: [&[&str]; 9] = [
 const SYSTEM_CRATES: [&str; 5] = ["libc", "nix", "rustix", "memmap2", "shared_memory"];
 
 /// Files that may let time pass, and why.
-const MAY_PAUSE: [(&str, &str); 4] = [
+const MAY_PAUSE: [(&str, &str); 5] = [
     ("tests/common/time.rs", "the pause between two checks, and the duration of a task's work"),
     ("tests/common/alone.rs", "the watchdog of a test"),
+    ("src/bin/brigade/top.rs", "shows what changes with time"),
     ("examples/overhead.rs", "measures what an idle pool costs"),
     ("benches/compare/src/stopwatch.rs", "lets the machine settle between two measurements"),
 ];

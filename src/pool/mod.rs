@@ -15,8 +15,9 @@ pub use api::builder::PoolBuilder;
 pub use api::completed::{AsCompleted, ReturnWhen, Unfinished, Waited, as_completed, wait};
 pub use api::handle::Handle;
 pub use api::pool::Pool;
+pub use api::pools::{PoolInfo, WorkerInfo, pools};
 pub use api::shutdown::Shutdown;
-pub use api::stats::Stats;
+pub use api::stats::{Stats, WorkerStats};
 pub use api::timeline::TimelineSummary;
 pub use driver::progress::Progress;
 pub use items::{Imap, Options};
@@ -27,6 +28,8 @@ pub use loops::{
 pub(crate) use loops::{Parts, Scattered};
 pub use record::config::Start;
 pub use record::counters::Restarts;
+pub use record::report::WorkerStatus;
+pub use record::run_times::RunTimes;
 pub use with::With;
 
 pub(crate) use crate::worker::invocation::{CodecError, Invocation};

@@ -25,6 +25,7 @@ pub(crate) mod poll;
 pub(crate) mod posix_spawn;
 pub(crate) mod process;
 pub(crate) mod procfs;
+pub(crate) mod published;
 pub(crate) mod random;
 pub(crate) mod sched;
 pub(crate) mod shm;

@@ -15,6 +15,7 @@ mod handles;
 mod loops;
 mod map;
 mod pool;
+mod pools;
 mod progress;
 mod recycling;
 mod resize;

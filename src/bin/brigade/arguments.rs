@@ -13,6 +13,7 @@ pub(crate) enum Command {
     Inspect(String),
     Remove { name: String, force: bool },
     Collect { dry_run: bool },
+    Top { once: bool },
 }
 
 /// The format of the output.
@@ -61,7 +62,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request
     let output = if take("--json") { Output::Json } else { Output::Text };
     let mut names = names.into_iter();
     let Some(word) = names.next() else {
-        return usage("no command: use ls, inspect, rm or gc".to_owned());
+        return usage("no command: use ls, top, inspect, rm or gc".to_owned());
     };
     let mut name = || {
         let missing =
@@ -73,8 +74,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request
         "ls" => Command::List,
         "inspect" => Command::Inspect(name()?),
         "rm" => Command::Remove { name: name()?, force: take("--force") },
+        "top" => Command::Top { once: take("--once") },
         "gc" => Command::Collect { dry_run: take("--dry-run") },
-        other => return usage(format!("no command {other:?}: use ls, inspect, rm or gc")),
+        other => return usage(format!("no command {other:?}: use ls, top, inspect, rm or gc")),
     };
     if let Some(option) = options.first() {
         return usage(format!("{word} has no option {option}"));
@@ -104,6 +106,7 @@ mod tests {
         assert_eq!(request, Request { command: remove("x"), output: Output::Json });
         assert_eq!(of("rm --force -- -x").unwrap().command, remove("-x"));
         assert_eq!(of("gc --dry-run").unwrap().command, Command::Collect { dry_run: true });
+        assert_eq!(of("top --once --json").unwrap().command, Command::Top { once: true });
         assert_eq!(of("ls --help").unwrap().command, Command::Help);
         assert_eq!(of("-V").unwrap().command, Command::Version);
     }
@@ -119,6 +122,8 @@ mod tests {
             "inspect a b",
             "rm",
             "gc --force",
+            "top x",
+            "ls --once",
             "ls --dry-run",
             "ls --json --json",
             "rm -x",

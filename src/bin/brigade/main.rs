@@ -1,9 +1,10 @@
-//! The command line of named regions.
+//! The command line: named regions, and running pools.
 #![cfg(not(loom))]
 
 mod arguments;
 mod json;
 mod show;
+mod top;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -13,16 +14,20 @@ use brigade::{Error, RegionInfo, RegionState};
 use json::Json;
 
 const USAGE: &str = "\
-brigade: the named regions of this machine, under /dev/shm
+brigade: the named regions of this machine, under /dev/shm, and the running pools
 
 usage:
-  brigade ls [--json]                list them: state, kind, size, owner, holders
+  brigade ls [--json]                list regions: state, kind, size, owner, holders;
+                                     as text, the pools of this user too
+  brigade top [--once] [--json]      show what the pools of this user do, once a second:
+                                     on a terminal a view, else a block of text each time;
+                                     with --json a line; with --once, once
   brigade inspect NAME [--json]      show all that is known of one
   brigade rm NAME [--force] [--json] remove a name that no process holds; with --force, any name
   brigade gc [--dry-run] [--json]    remove what dead programs left; with --dry-run, list it
   brigade --help | --version
 
-states:
+states of a region:
   live     a process holds brigade's lock on it, or has it mapped
   kept     no process has it; it stays until it is removed
   dead     no process has it: programs that died left it; gc removes it
@@ -83,13 +88,20 @@ fn run(request: &Request, out: &mut impl Write) -> Result<(), CommandError> {
         Command::List => {
             let regions = brigade::regions()?;
             match request.output {
-                Output::Text => show::table(&regions, out)?,
+                Output::Text => {
+                    show::table(&regions, out)?;
+                    let pools = brigade::pools()?;
+                    if !pools.is_empty() {
+                        write!(out, "\n{}", top::table(&pools))?;
+                    }
+                }
                 Output::Json => {
                     let all = Json::List(regions.iter().map(show::in_json).collect());
                     writeln!(out, "{all}")?;
                 }
             }
         }
+        &Command::Top { once } => top::run(request.output, once, out)?,
         Command::Inspect(name) => {
             let region = RegionInfo::of(name)?;
             match request.output {

@@ -14,15 +14,20 @@ const HOLDERS_SHOWN_MAX: usize = 3;
 pub(crate) fn table(regions: &[RegionInfo], out: &mut impl Write) -> io::Result<()> {
     let heading = ["NAME", "STATE", "KIND", "SIZE", "OWNER", "HELD BY"].map(str::to_owned);
     let rows: Vec<_> = std::iter::once(heading).chain(regions.iter().map(row)).collect();
+    write!(out, "{}", columns(&rows))
+}
+
+/// Lines with the cells of `rows`, in columns.
+pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: [usize; 5] = std::array::from_fn(width);
-    for row in &rows {
-        for (cell, width) in row.iter().zip(widths) {
-            write!(out, "{cell:width$}  ")?;
-        }
-        writeln!(out, "{}", row[5])?;
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        text += cells.collect::<Vec<_>>().join("  ").trim_end();
+        text.push('\n');
     }
-    Ok(())
+    text
 }
 
 fn row(region: &RegionInfo) -> [String; 6] {
@@ -174,12 +179,12 @@ fn command(command: Option<&str>) -> String {
 }
 
 /// The text with control characters escaped, so that it moves no cursor.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().flat_map(char::escape_default).collect()
 }
 
 /// A size in bytes, with the largest unit that leaves one digit before the point.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     let mut scaled = bytes as f64;
     let mut unit = "B";

@@ -6,7 +6,9 @@ pub(crate) mod completed;
 #[cfg(feature = "async")]
 pub(crate) mod future;
 pub(crate) mod handle;
+pub(crate) mod openmetrics;
 pub(crate) mod pool;
+pub(crate) mod pools;
 pub(crate) mod shutdown;
 pub(crate) mod stats;
 pub(crate) mod timeline;

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use crate::pool::Pool;
 use crate::pool::record::counters::Restarts;
+use crate::pool::record::run_times::RunTimes;
+use crate::pool::record::state::State;
 use crate::pool::record::task::TaskRecord;
+use crate::pool::record::worker_slot::WorkerSlot;
 
 /// A snapshot of what a pool has done and is doing; see [`Pool::stats`].
 ///
@@ -44,6 +47,34 @@ pub struct Stats {
     /// The same by reason.
     pub restarts_by: Restarts,
     /// The time for which workers have run tasks, summed over all workers.
+    pub busy: Duration,
+    /// How long tasks ran. A batch of a map, and a worker's part of a loop, count as one task.
+    pub run_times: RunTimes,
+    /// Figures of each worker, by index.
+    pub per_worker: Vec<WorkerStats>,
+}
+
+/// What the workers with one index, one after the other, have done; see [`Stats::per_worker`].
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Pool;
+/// let pool = Pool::builder().workers(1).build()?;
+/// pool.submit(|n: u8| n, 1)?.join()?;
+/// assert_eq!(pool.stats().per_worker[0].tasks, 1);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerStats {
+    /// The index, as in the worker's name.
+    pub index: usize,
+    /// The process that is this worker now.
+    pub pid: Option<u32>,
+    /// Tasks that have ended with a value or an error; not those in which the worker died.
+    pub tasks: u64,
+    /// The time in these tasks.
     pub busy: Duration,
 }
 
@@ -85,12 +116,24 @@ impl Pool {
         }
         let mut state = self.core.lock();
         state.drain();
+        Stats::of(&state)
+    }
+}
+
+impl Stats {
+    /// The statistics of a pool, without results that were not drained.
+    pub(crate) fn of(state: &State) -> Stats {
         let queued = state
             .queue
             .iter()
             .filter(|&&id| state.tasks.get(id).is_some_and(TaskRecord::is_queued))
             .count();
         let counters = &state.counters;
+        let worker = |(index, slot): (usize, &WorkerSlot)| {
+            let (tasks, busy_ns) = counters.per_worker.get(index).copied().unwrap_or_default();
+            let pid = (slot.is_occupied() && slot.pid != 0).then_some(slot.pid);
+            WorkerStats { index, pid, tasks, busy: Duration::from_nanos(busy_ns) }
+        };
         Stats {
             submitted: counters.submitted,
             queued,
@@ -104,6 +147,8 @@ impl Pool {
             restarts: counters.restarts.total(),
             restarts_by: counters.restarts,
             busy: Duration::from_nanos(counters.busy_ns),
+            run_times: counters.run_times.clone(),
+            per_worker: state.workers.iter().enumerate().map(worker).collect(),
         }
     }
 }

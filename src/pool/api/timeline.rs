@@ -69,7 +69,7 @@ impl Pool {
     ///
     /// ```
     /// use brigade::Pool;
-    /// let path = std::env::temp_dir().join(format!("brigade-timeline-{}.json", std::process::id()));
+    /// let path = std::env::temp_dir().join(format!("brigade-trace-{}.json", std::process::id()));
     /// let pool = Pool::builder().workers(2).build()?;
     /// pool.timeline(&path)?;
     /// pool.map(0..100u64, |n| n * n)?.sum();

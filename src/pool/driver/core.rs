@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::pool::record::config::Config;
+use crate::pool::record::publisher::Publisher;
 use crate::pool::record::state::{Lifecycle, State};
 use crate::pool::record::state_guard::StateGuard;
 use crate::pool::record::task::Rules;
@@ -41,6 +42,8 @@ pub(crate) struct Core {
     pub(crate) driver_turns: AtomicU64,
     /// How many workers there should be, as `State::target` has it under the mutex.
     pub(crate) size: AtomicUsize,
+    /// What other processes can see; `None` once the pool has ended. Locked after `state`.
+    pub(crate) publisher: Mutex<Option<Publisher>>,
 }
 
 impl Core {

@@ -7,6 +7,7 @@ pub(crate) mod core;
 pub(crate) mod group;
 pub(crate) mod in_process;
 pub(crate) mod progress;
+pub(crate) mod publish;
 pub(crate) mod readiness;
 pub(crate) mod recovery;
 pub(crate) mod resize;

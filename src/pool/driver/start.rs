@@ -10,6 +10,7 @@ use crate::pool::driver::core::Core;
 use crate::pool::driver::in_process;
 use crate::pool::driver::supervise::{LinkToWorker, PoolHandler};
 use crate::pool::record::config::{Config, Initializer, Start};
+use crate::pool::record::publisher::Publisher;
 use crate::pool::record::state::{Lifecycle, State};
 use crate::pool::record::worker_slot::{WorkerSlot, WorkerState};
 use crate::process::fork_server::ForkServer;
@@ -60,11 +61,18 @@ impl Core {
                 own: own.clone(),
                 last_call: AtomicU64::new(0),
                 driver_turns: AtomicU64::new(0),
+                publisher: Mutex::new(Publisher::new()),
             }
         });
         core.schedule_check(&mut core.lock(), Instant::now() + DECAY_TIME);
         match core.start_workers() {
-            Ok(()) => Ok(core),
+            Ok(()) => {
+                let mut state = core.lock();
+                let next = core.publish(&mut state);
+                next.into_iter().for_each(|at| core.schedule_check(&mut state, at));
+                drop(state);
+                Ok(core)
+            }
             Err(error) => {
                 core.end(Duration::ZERO, Duration::ZERO);
                 Err(error)

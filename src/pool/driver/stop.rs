@@ -125,6 +125,7 @@ impl Core {
         let initializer = state.initializer.take_if(|_| is_last);
         let timeline = state.take_timeline();
         drop(state);
+        *self.publisher.lock().unwrap_or_else(PoisonError::into_inner) = None;
         drop((callbacks, initializer));
         links.iter().for_each(|link| link.close());
         self.supervisor.remove(self.doorbell_handler);

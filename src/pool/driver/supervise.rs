@@ -76,7 +76,7 @@ impl Handler for PoolHandler {
             let unstarted = core.recall_stalled(&mut state);
             let leaving = kill_overdue(&mut state);
             let dying = core.abandon_unkillable(&mut state);
-            let flush = state.flush_timeline();
+            let flush = state.flush_timeline().into_iter().chain(core.publish(&mut state));
             let soon = late.into_iter().chain(idle).chain(unstarted).chain(leaving).chain(dying);
             let soon = soon.chain(flush);
             core.schedule_check(&mut state, soon.fold(decay, Instant::min));

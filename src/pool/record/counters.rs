@@ -1,6 +1,7 @@
 //! The counters of a pool.
 
 use crate::pool::record::outcome::{Outcome, is_cancelled};
+use crate::pool::record::run_times::RunTimes;
 use crate::pool::record::worker_slot::RetireCause;
 use crate::worker::queue_pair::LeaveReason;
 
@@ -14,9 +15,25 @@ pub(crate) struct Counters {
     pub(crate) retried: u64,
     pub(crate) restarts: Restarts,
     pub(crate) busy_ns: u64,
+    pub(crate) run_times: RunTimes,
+    /// Tasks and busy time of each worker slot.
+    pub(crate) per_worker: Vec<(u64, u64)>,
 }
 
 impl Counters {
+    /// Counts a task that the worker at `index` has run for `ns` nanoseconds.
+    #[inline]
+    pub(crate) fn note_run(&mut self, index: usize, ns: u64) {
+        self.busy_ns += ns;
+        self.run_times.add(ns);
+        if self.per_worker.len() <= index {
+            self.per_worker.resize(index + 1, (0, 0));
+        }
+        let (tasks, busy_ns) = &mut self.per_worker[index];
+        *tasks += 1;
+        *busy_ns += ns;
+    }
+
     /// Counts an outcome.
     pub(crate) fn note(&mut self, outcome: &Outcome) {
         match outcome {
@@ -70,7 +87,28 @@ impl Restarts {
     /// The sum of all.
     #[must_use]
     pub fn total(&self) -> u64 {
-        let Restarts { died, timed_out, killed, max_tasks, memory, unclean, idle } = self;
-        died + timed_out + killed + max_tasks + memory + unclean + idle
+        self.causes().iter().map(|(_, count)| count).sum()
+    }
+
+    /// Each cause, and how often it occurred.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Restarts;
+    /// assert!(Restarts::default().causes().contains(&("timed_out", 0)));
+    /// ```
+    #[must_use]
+    pub fn causes(&self) -> [(&'static str, u64); 7] {
+        let &Restarts { died, timed_out, killed, max_tasks, memory, unclean, idle } = self;
+        [
+            ("died", died),
+            ("timed_out", timed_out),
+            ("killed", killed),
+            ("max_tasks", max_tasks),
+            ("memory", memory),
+            ("unclean", unclean),
+            ("idle", idle),
+        ]
     }
 }

@@ -233,7 +233,7 @@ impl State {
         if let Some(call) = self.tasks.get(id).and_then(TaskRecord::call) {
             self.workers[index].keep_lent(call);
         }
-        self.note_elapsed(meta);
+        self.note_elapsed(index, meta);
         if self.timeline.is_some() {
             self.record_task(index, id, &drained);
         }
@@ -241,9 +241,9 @@ impl State {
         self.complete(id, outcome);
     }
 
-    fn note_elapsed(&mut self, meta: ResultMeta) {
+    fn note_elapsed(&mut self, index: usize, meta: ResultMeta) {
         let ns = meta.elapsed_ns.max(1);
-        self.counters.busy_ns += ns;
+        self.counters.note_run(index, ns);
         // A longer task is no better prediction of the next ones than one of a second.
         let ns = ns.min(1_000_000_000);
         self.average_ns = match self.average_ns {
