@@ -50,7 +50,7 @@ fn observe(arguments: Arguments) -> Result<(), Stop> {
     })?;
     let a = SharedArray::from_fn([700, 700], |[i, j]| (i ^ j) as f32)?;
     pool.matmul(&a, &a)?;
-    pool.map(0..50_000u64, |n| n * n)?.sum();
+    pool.map(0..50_000u64, |n| n * n)?.sum::<u64>();
 
     let summary = pool.finish_timeline()?;
     assert!(summary.tasks > 10 && summary.lost == 0, "{summary:?}");

@@ -209,7 +209,7 @@ pub use pool::{
     AsCompleted, ByRows, ByTiles, Elements, Fold, FoldArray, Halo, HaloRows, HaloTile, Handle,
     Imap, Operand, Options, ParLoop, ParMap, Pool, PoolBuilder, PoolInfo, Progress, Records,
     Restarts, ReturnWhen, Rows, RowsMut, RunTimes, Scratch, Shutdown, Start, Stats, Subsampled,
-    Tile, TileMut, TimelineSummary, Unfinished, Unit, Waited,
+    TeamBroken, TeamMember, TeamOptions, Tile, TileMut, TimelineSummary, Unfinished, Unit, Waited,
     Whole, With, WorkerInfo, WorkerStats, WorkerStatus, as_completed, is_cancelled, pools, wait,
 };
 pub use region::{

@@ -6,6 +6,7 @@ pub(crate) mod api;
 pub(crate) mod driver;
 mod items;
 mod loops;
+mod members;
 pub(crate) mod record;
 mod team;
 mod with;
@@ -26,6 +27,7 @@ pub use loops::{
     Records, Rows, RowsMut, Scratch, Subsampled, Tile, TileMut, Unit, Whole,
 };
 pub(crate) use loops::{Parts, Scattered};
+pub use members::{TeamBroken, TeamMember, TeamOptions};
 pub use record::config::Start;
 pub use record::counters::Restarts;
 pub use record::report::WorkerStatus;

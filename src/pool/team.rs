@@ -156,6 +156,11 @@ impl Member {
         if words.wait(spin, Some(BARRIER_SLEEP)) { Ok(()) } else { Err(PeerDied) }
     }
 
+    /// Leaves the team: from now on no barrier can be complete. One that was complete counts.
+    pub(crate) fn leave(&self) {
+        self.control().words.abort();
+    }
+
     /// Yields to a worker that may have been woken on this processor. It joins, and moves to
     /// another processor, instead of waiting for the end of this member's time slice.
     fn yield_to_joiners(&self) {
@@ -230,6 +235,20 @@ impl TeamJob<'_> {
         O: Serialize,
         V: DeserializeOwned,
     {
+        let values = self.run_all(trampoline, argument)?;
+        Ok(values.into_iter().next_back().expect("`conclude` fails if no member has a result"))
+    }
+
+    /// As [`run`](TeamJob::run), but returns the results of all members, at least one.
+    ///
+    /// # Errors
+    ///
+    /// As `run`.
+    pub(crate) fn run_all<O, V>(&self, trampoline: Trampoline, argument: &O) -> Result<Vec<V>>
+    where
+        O: Serialize,
+        V: DeserializeOwned,
+    {
         let argument = SharedArgument::new(argument)?;
         let mut repeats_left = self.rules.retries;
         loop {
@@ -244,7 +263,7 @@ impl TeamJob<'_> {
         &self,
         trampoline: Trampoline,
         argument: &SharedArgument,
-    ) -> Result<V> {
+    ) -> Result<Vec<V>> {
         let span = self.core.arena.reserve(size_of::<TeamControl>(), Contents::Zeroed)?;
         let control = HostTeamControl { span, joined: Cell::new(0) };
         let members_max = self.members_max();
@@ -278,24 +297,29 @@ impl TeamJob<'_> {
 ///
 /// A member's failure fails the job, whatever the others return: perhaps they reached no barrier at
 /// which they would have noticed it. A task that failed without joining had taken no work.
-fn conclude<V: DeserializeOwned>(outcomes: Vec<(bool, Outcome)>) -> Result<V> {
-    let (mut value, mut has_dead_member) = (None, false);
+fn conclude<V: DeserializeOwned>(outcomes: Vec<(bool, Outcome)>) -> Result<Vec<V>> {
+    let (mut values, mut has_dead_member) = (Vec::new(), false);
     let (mut of_member, mut of_other): (Option<Error>, Option<Error>) = (None, None);
     for (has_joined, outcome) in outcomes {
         match handle::open::<MemberResult<V>>(outcome) {
-            Ok(MemberResult::Done(part)) => value = Some(part),
+            Ok(MemberResult::Done(value)) => values.push(value),
             Ok(MemberResult::NotJoined) => {}
             Ok(MemberResult::PeerDied) => has_dead_member = true,
             Err(error) if has_joined => of_member = of_member.or(Some(error)),
             Err(error) => of_other = of_other.or(Some(error)),
         }
     }
-    match (of_member, value) {
-        (Some(error), _) => Err(error),
-        (None, Some(value)) if !has_dead_member => Ok(value),
-        _ => Err(of_other.unwrap_or(Error::Task(TaskError::Cancelled))),
+    match of_member {
+        Some(error) => Err(error),
+        None if values.is_empty() => Err(of_other.unwrap_or(Error::Task(TaskError::Cancelled))),
+        // None has failed, so the barrier was broken by a member that left.
+        None if has_dead_member => Err(Error::Broken { what: "the team", cause: LEFT.to_owned() }),
+        None => Ok(values),
     }
 }
+
+/// The cause of a broken team if no member has failed.
+const LEFT: &str = "a member returned while others waited for it at a barrier";
 
 /// The control block as the host sees it.
 struct HostTeamControl {
@@ -375,12 +399,12 @@ mod tests {
     #[test]
     fn the_failure_of_a_task_that_was_no_member_fails_nothing() {
         let outcome = conclude(vec![(true, took(MemberResult::Done(5))), (false, failed())]);
-        assert_eq!(outcome.ok(), Some(5u8));
+        assert_eq!(outcome.ok(), Some(vec![5u8]));
         let outcome = conclude(vec![
             (true, took(MemberResult::Done(5))),
             (false, took(MemberResult::NotJoined)),
         ]);
-        assert_eq!(outcome.ok(), Some(5u8));
+        assert_eq!(outcome.ok(), Some(vec![5u8]));
     }
 
     #[test]

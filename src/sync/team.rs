@@ -131,7 +131,8 @@ impl TeamWords {
         futex::wake(&self.generation, futex::ALL);
     }
 
-    /// Called by the host after a death: fails every barrier that is not complete.
+    /// Called by the host after a death, and by a member that leaves: fails every barrier that is
+    /// not complete.
     pub(crate) fn abort(&self) {
         if self.generation.fetch_or(BROKEN, Ordering::AcqRel) & BROKEN == 0 {
             futex::wake(&self.generation, futex::ALL);
@@ -240,6 +241,25 @@ mod loom_tests {
     #[test]
     fn loom_a_member_that_dies_leaves_no_other_waiting() {
         deaths_of_a_member(TeamWords::abort);
+    }
+
+    // A member that returns leaves, while others may still be in the last barrier.
+    #[test]
+    fn loom_a_member_that_leaves_does_not_break_the_barrier_that_it_has_passed() {
+        loom::model(|| {
+            let shared = TeamModel::new();
+            let run = |shared: &TeamModel, ordinal| {
+                let is_member = shared.words.join(ordinal);
+                assert!(!is_member || shared.wait());
+                if is_member {
+                    shared.words.abort();
+                }
+            };
+            let other = Arc::clone(&shared);
+            let other = thread::spawn(move || run(&other, 1));
+            run(&shared, 0);
+            other.join().unwrap();
+        });
     }
 
     // The negative control: a wake-up that does not change the word misses a member that has

@@ -20,4 +20,5 @@ mod progress;
 mod recycling;
 mod resize;
 mod shutdown;
+mod teams;
 mod timeline;

@@ -55,7 +55,7 @@ fn the_pool_of_a_process_that_was_killed_is_not_listed() {
         }
     }
     alone(|| {
-        let mut host = Process::spawn(holds, ()).unwrap();
+        let host = Process::spawn(holds, ()).unwrap();
         wait_for(|| named("killed").is_some_and(|pool| pool.pid == host.pid()));
         host.kill().unwrap();
         host.join().unwrap_err();
@@ -67,7 +67,7 @@ fn the_pool_of_a_process_that_was_killed_is_not_listed() {
 fn top_and_ls_print_text_and_top_ends_with_its_reader() {
     alone(|| {
         let pool = Pool::builder().workers(7).name("text\x1b[2J").build().unwrap();
-        pool.map(0..100u32, |n| n).unwrap().sum();
+        pool.map(0..100u32, |n| n).unwrap().sum::<u32>();
         let said = |arguments: &[&str]| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_brigade"));
             String::from_utf8(command.args(arguments).output().unwrap().stdout).unwrap()

@@ -72,7 +72,7 @@ impl Pool {
     /// let path = std::env::temp_dir().join(format!("brigade-trace-{}.json", std::process::id()));
     /// let pool = Pool::builder().workers(2).build()?;
     /// pool.timeline(&path)?;
-    /// pool.map(0..100u64, |n| n * n)?.sum();
+    /// pool.map(0..100u64, |n| n * n)?.sum::<u64>();
     /// pool.shutdown()?; // fails if the timeline could not be written
     ///
     /// let trace = std::fs::read_to_string(&path).unwrap();

@@ -14,7 +14,7 @@ const BUCKETS: usize = 64 * 4;
 /// ```
 /// use brigade::Pool;
 /// let pool = Pool::builder().workers(1).build()?;
-/// pool.map(0..100u64, |n| n)?.sum();
+/// pool.map(0..100u64, |n| n)?.sum::<u64>();
 /// let times = pool.stats().run_times;
 /// assert!(times.count() > 0 && times.quantile(0.5) <= times.quantile(0.99));
 /// # Ok::<(), brigade::Error>(())
