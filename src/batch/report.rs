@@ -275,6 +275,7 @@ mod tests {
             torn: Vec::new(),
             crash_message: None,
             stderr_tail: None,
+            log_tail: Vec::new(),
         }
     }
 

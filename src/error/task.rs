@@ -96,6 +96,9 @@ pub struct Death {
     pub crash_message: Option<String>,
     /// The end of its standard error, if that was captured.
     pub stderr_tail: Option<String>,
+    /// The last log records of the task, at most 16, oldest first; see
+    /// [`PoolBuilder::logs`](crate::PoolBuilder::logs).
+    pub log_tail: Vec<String>,
 }
 
 impl fmt::Display for Death {
@@ -120,6 +123,9 @@ impl fmt::Display for Death {
         }
         if let Some(text) = self.stderr_tail.as_ref().filter(|text| !text.trim().is_empty()) {
             write!(f, ", standard error ends: {}", text.trim_end())?;
+        }
+        if let Some(text) = self.log_tail.last() {
+            write!(f, ", last log record: {text}")?;
         }
         Ok(())
     }

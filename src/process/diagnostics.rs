@@ -21,7 +21,11 @@ type Emit = Box<dyn FnOnce() + Send>;
 
 /// Events that were recorded and not yet emitted.
 #[derive(Default)]
-pub(crate) struct DeferredEvents(Vec<Emit>);
+pub(crate) struct DeferredEvents {
+    events: Vec<Emit>,
+    /// What a thread that takes a result has to do; it guards its calls of a subscriber itself.
+    duties: Vec<Emit>,
+}
 
 impl DeferredEvents {
     /// Records an event of this level. Runs no code of a subscriber.
@@ -29,13 +33,18 @@ impl DeferredEvents {
     pub(crate) fn defer(&mut self, level: Level, emit: impl FnOnce() + Send + 'static) {
         // An atomic of `tracing`; its macros may call the subscriber.
         if level <= LevelFilter::current() {
-            self.0.push(Box::new(emit));
+            self.events.push(Box::new(emit));
         }
     }
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.events.is_empty() && self.duties.is_empty()
+    }
+
+    /// Records what this thread has to do without the mutex, if it is not the supervisor.
+    pub(crate) fn defer_duty(&mut self, duty: impl FnOnce() + Send + 'static) {
+        self.duties.push(Box::new(duty));
     }
 
     /// Emits the events. Call it without any lock.
@@ -44,8 +53,11 @@ impl DeferredEvents {
             return;
         }
         match supervisor::is_supervisor() {
-            true => hand_over(self.0),
-            false => self.0.into_iter().for_each(emit),
+            true => hand_over(self.events),
+            false => {
+                self.events.into_iter().for_each(guard);
+                self.duties.into_iter().for_each(|duty| duty());
+            }
         }
     }
 }
@@ -61,9 +73,14 @@ thread_local! {
     static IS_EMITTING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Events that a subscriber causes on its own thread are dropped: emitting them would cause further
-/// ones, without end.
-fn emit(event: Emit) {
+/// Whether this thread runs a subscriber.
+pub(crate) fn is_emitting() -> bool {
+    IS_EMITTING.get()
+}
+
+/// Runs `event`, which calls a subscriber, and catches its panic. Events that a subscriber causes
+/// on its own thread are dropped: emitting them would cause further ones, without end.
+pub(crate) fn guard(event: impl FnOnce()) {
     if IS_EMITTING.replace(true) {
         return;
     }
@@ -119,14 +136,14 @@ fn emit_all() {
         };
         drop(queue);
         if lost > 0 {
-            emit(Box::new(move || tracing::warn!(lost, "events were left out: slow subscriber")));
+            guard(move || tracing::warn!(lost, "events were left out: slow subscriber"));
         }
-        emit(event);
+        guard(event);
     }
 }
 
 impl std::fmt::Debug for DeferredEvents {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("DeferredEvents").field(&self.0.len()).finish()
+        f.debug_tuple("DeferredEvents").field(&self.events.len()).finish()
     }
 }

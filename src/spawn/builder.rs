@@ -21,6 +21,8 @@ use crate::spawn::record::ProcessRecord;
 use crate::sys::oom;
 use crate::worker::call::{Call, Encoded};
 use crate::worker::invocation::{self, Trampoline};
+use crate::worker::logs::level::LogLevel;
+use crate::worker::logs::task_names;
 use crate::worker::settings::Settings;
 
 /// Configures a [`Process`]; made by [`Process::builder`].
@@ -213,6 +215,23 @@ impl ProcessBuilder {
         self
     }
 
+    /// The least severe log records (`tracing`, `log`) that the process sends to this program's
+    /// subscriber or logger, as [`PoolBuilder::logs`](crate::PoolBuilder::logs). Default:
+    /// [`LogLevel::Trace`]: those that this program wants.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{LogLevel, Process};
+    /// let process = Process::builder().logs(LogLevel::Warn);
+    /// process.spawn(|()| tracing::warn!(code = 7, "arrives"), ())?.join()?;
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn logs(mut self, level: LogLevel) -> ProcessBuilder {
+        self.settings.logs = level;
+        self
+    }
+
     /// Gives the process this program's standard input. Input that the process reads is missing in
     /// this program. Default: `/dev/null`.
     ///
@@ -323,7 +342,9 @@ impl ProcessBuilder {
         let function = FunctionOffset::of(trampoline as *const ())?;
         let arena = Arena::host()?;
         let payload = Encoded::payload(&leases, &argument, &arena)?;
-        let mut call = Call { function, name: task, payload, leases, shared_input: None };
+        let shared_input = None;
+        let mut call = Call { function, name: task, number: 0, payload, leases, shared_input };
+        task_names::note(function.to_word(), task);
         oom::update();
         for _ in 0..ATTEMPTS_MAX {
             match self.attempt(&name, &arena, call)? {

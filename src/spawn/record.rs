@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tracing::Level;
+use tracing::dispatcher::{self, Dispatch};
 
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
@@ -27,6 +28,8 @@ use crate::worker::death::{self, phase_of};
 use crate::worker::host_side::HostSide;
 use crate::worker::launch::Launch;
 use crate::worker::link::{ChildLink, LinkOwner};
+use crate::worker::logs::delivery;
+use crate::worker::logs::source::LogSource;
 use crate::worker::settings::Settings;
 
 /// The bytes of a value and the leases of its arrays, or why there is none.
@@ -44,6 +47,7 @@ pub(super) struct ProcessRecord {
     /// Kept at least as long as the process runs.
     server: Arc<ForkServer>,
     stderr: OnceLock<Arc<CapturedStderr>>,
+    logs: OnceLock<Arc<LogSource>>,
     /// Its id and handle, once it runs.
     started: OnceLock<(u32, ChildHandle)>,
     state: Mutex<ProcessState>,
@@ -72,6 +76,8 @@ struct ProcessState {
 const ONLY: TaskId = TaskId { index: 0, generation: 0 };
 /// The sequence number of the first call in a queue pair.
 const ONLY_SEQ: u64 = 1;
+/// The number of the only call.
+const ONLY_NUMBER: u64 = 0;
 
 impl ProcessRecord {
     /// Makes the record of a process that will run `call`.
@@ -109,6 +115,7 @@ impl ProcessRecord {
             supervisor,
             server,
             stderr: OnceLock::new(),
+            logs: OnceLock::new(),
             started: OnceLock::new(),
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -141,8 +148,10 @@ impl ProcessRecord {
             supervisor: &self.supervisor,
             server: &self.server,
             name: &self.name,
-            config: &config,
+            config,
+            worker: None,
             attributes: snapshot.of_process(),
+            subscriber: &dispatcher::get_default(Dispatch::clone),
             doorbell: None,
         };
         let launched = launch.start(owner, Box::new(move |event| watcher.on_child_event(event)))?;
@@ -151,6 +160,7 @@ impl ProcessRecord {
         if let Some(stderr) = launched.stderr {
             let _ = self.stderr.set(stderr);
         }
+        let _ = launched.logs.map(|logs| self.logs.set(logs));
         Ok(())
     }
 
@@ -184,6 +194,7 @@ impl ProcessRecord {
                     tracing::debug!(name, pid, "process started");
                 });
                 let _ = self.started.set((pid, child));
+                self.logs.get().inspect(|logs| logs.set_pid(pid));
                 let link = self.lock().link.clone();
                 if let Some(link) = link {
                     link.permit();
@@ -202,6 +213,8 @@ impl ProcessRecord {
             tracing::debug!(name, pid, %reason, "process ended");
         });
         self.stop();
+        let logs = self.logs.get().inspect(|logs| logs.finish());
+        logs.into_iter().for_each(delivery::notify);
         let mut state = self.lock();
         let ProcessState { queues, granted, .. } = &mut *state;
         let running = queues.running();
@@ -231,6 +244,7 @@ impl ProcessRecord {
                     task: self.task,
                     phase: running.map_or(Phase::Decoding, |_| phase_of(ONLY_SEQ, running)),
                     stderr_tail: self.stderr_tail(),
+                    log_tail: logs.map_or(Vec::new(), |logs| logs.last_records(ONLY_NUMBER)),
                     ..death::report(pid.unwrap_or(0), reason, words)
                 };
                 let unready = || running.is_none().then(|| unready_message(reason).to_owned());
@@ -326,8 +340,10 @@ impl ProcessRecord {
     pub(super) fn wait_until(&self, deadline: Option<Instant>) -> Option<ExitReason> {
         let mut state = self.lock();
         loop {
-            if state.end.is_some() {
-                return state.end;
+            if let Some(end) = state.end {
+                drop(state);
+                self.logs.get().inspect(|logs| logs.emit_for_joiner());
+                return Some(end);
             }
             state = match deadline {
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),

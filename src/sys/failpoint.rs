@@ -46,6 +46,9 @@ pub enum Point {
     WorkerBeforeRing,
     WorkerMidRing,
     WorkerBeforePark,
+    WorkerBeforeLog,
+    WorkerMidLog,
+    WorkerAfterLog,
     ServerStart,
     ServerAfterFork,
     ServerBeforeReport,
@@ -53,7 +56,7 @@ pub enum Point {
 }
 
 /// All points, in order.
-pub const POINTS: [Point; 25] = [
+pub const POINTS: [Point; 28] = [
     Point::HostStartsServer,
     Point::HostIntermediate,
     Point::HostOffer,
@@ -75,6 +78,9 @@ pub const POINTS: [Point; 25] = [
     Point::WorkerBeforeRing,
     Point::WorkerMidRing,
     Point::WorkerBeforePark,
+    Point::WorkerBeforeLog,
+    Point::WorkerMidLog,
+    Point::WorkerAfterLog,
     Point::ServerStart,
     Point::ServerAfterFork,
     Point::ServerBeforeReport,

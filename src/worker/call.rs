@@ -134,6 +134,8 @@ pub(crate) struct Call {
     pub(crate) function: FunctionOffset,
     /// The type name of the function, for messages.
     pub(crate) name: &'static str,
+    /// Its number among the tasks of its pool, in the order of submission.
+    pub(crate) number: u64,
     /// The leases in their wire form, and the argument.
     pub(crate) payload: Encoded,
     /// The leases of the handles in the argument.

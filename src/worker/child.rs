@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,11 +23,17 @@ use crate::sys::{process, sched};
 use crate::worker::call;
 use crate::worker::cleanup::TaskCleanup;
 use crate::worker::cpu_spread::CpuSpread;
+use crate::worker::current_task;
 use crate::worker::invocation::{self, Invocation, Leases, WorkerCache};
 use crate::worker::link::SpanMessage;
+use crate::worker::logs::capture::Capture;
+use crate::worker::logs::source::LogMemory;
 use crate::worker::queue_pair::{LeaveReason, Place, QueuePair, Status};
 use crate::worker::settings::Settings;
+use crate::worker::spin_budget::{SPIN_HOT, SPIN_MAX, SPIN_MIN, next_budget};
 use crate::worker::worker_side::{Claimed, Next, ResultBody, WorkerSide};
+
+mod start_up;
 
 /// The start parameters of a worker.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -41,6 +47,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) control: Option<u64>,
     /// The initializer: its trampoline, the number of leases of its argument, and both encoded.
     pub(crate) initializer: Option<(u64, usize, Vec<u8>)>,
+    /// The function that makes the worker's state, in the same form.
+    pub(crate) state: Option<(u64, usize, Vec<u8>)>,
     /// Exit after this many tasks.
     pub(crate) tasks_max: Option<u64>,
     /// Exit after a task if more than this is resident, in bytes, without shared memory.
@@ -50,6 +58,10 @@ pub(crate) struct WorkerConfig {
     pub(crate) inherited: ProcessAttributes,
     /// Spin only briefly, because spinning uses up a processor quota.
     pub(crate) spin_short: bool,
+    /// The seed of its pool.
+    pub(crate) seed: u64,
+    /// The offset of its ring of log records, set by the launch.
+    pub(crate) logs: Option<u64>,
 }
 
 /// The identity of this process as a worker.
@@ -59,6 +71,7 @@ struct WorkerIdentity {
     queues: &'static QueuePair,
     read_only: std::ops::Range<usize>,
     is_one_off: bool,
+    index: usize,
     /// Keeps the mapping of `queues`, whatever else is dropped.
     _windows: Windows,
 }
@@ -107,6 +120,25 @@ pub fn is_cancelled() -> bool {
     })
 }
 
+/// The index of this worker in its pool, from 0. `None` in the host, and in a
+/// [`Process`](crate::Process).
+///
+/// A replacement has the index of the worker that it replaces.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Pool;
+/// let pool = Pool::builder().workers(1).build()?;
+/// assert_eq!(pool.submit(|()| brigade::worker_index(), ())?.join()?, Some(0));
+/// assert_eq!(brigade::worker_index(), None);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[must_use]
+pub fn worker_index() -> Option<usize> {
+    identity().filter(|identity| !identity.is_one_off).map(|identity| identity.index)
+}
+
 /// The entry point of a worker.
 pub(crate) static ENTRY: EntryPoint = EntryPoint::new(main);
 
@@ -117,6 +149,7 @@ fn main(child: Child) {
     match Worker::set_up(child) {
         Ok(mut worker) => {
             let last = worker.run();
+            worker.cache.drop_state();
             worker.cleanup.finish_pending();
             worker.queues.leave_cpu_table(&worker.spread);
             if worker.is_one_off() {
@@ -138,8 +171,9 @@ fn main(child: Child) {
 struct Worker {
     queues: WorkerSide,
     windows: Windows,
-    socket: Socket,
+    socket: &'static Socket,
     config: WorkerConfig,
+    logs: Option<&'static Capture>,
     cache: WorkerCache,
     spread: CpuSpread,
     cleanup: TaskCleanup,
@@ -158,9 +192,10 @@ impl Worker {
         };
         let doorbell = fds.next().map(EventFd::from_fd);
         let size = |word: u64| usize::try_from(word).unwrap_or(usize::MAX);
-        let socket = Socket::from(socket);
+        // Used by every thread that logs, as long as the process lives.
+        let socket: &Socket = Box::leak(Box::new(Socket::from(socket)));
         let windows = Windows::attach(arena, arena_id, size(arena_size))?;
-        child::await_permit(&socket);
+        child::await_permit(socket);
         let mut config: WorkerConfig = windows
             .copy_out(config_at, size(config_len))
             .map(|bytes| invocation::decode(&bytes))?
@@ -173,8 +208,10 @@ impl Worker {
             queues: queues.queues(),
             read_only: windows.read_only_range(),
             is_one_off,
+            index: config.index,
             _windows: windows.clone(),
         });
+        current_task::set_seed(config.seed);
         install_panic_hook();
         signal::catch_faults(on_fault)
             .map_err(|e| Error::os("sigaction", "the fault handler", e))?;
@@ -185,14 +222,22 @@ impl Worker {
         // A pool's `build` has tried niceness and processors. Its workers continue if these have
         // become unavailable since.
         config.settings.apply(is_one_off)?;
+        let logs = config.logs.map(|at| capture(&windows, at, socket)).transpose()?;
         let (cache, spread) = (WorkerCache::new(config.index), CpuSpread::new(config.index));
         let initializer = config.initializer.take();
         let cleanup = TaskCleanup::default();
         let mut worker =
-            Worker { queues, windows, socket, config, cache, spread, cleanup, tasks: 0 };
+            Worker { queues, windows, socket, config, logs, cache, spread, cleanup, tasks: 0 };
         if let Some(initializer) = initializer {
-            worker.initialise(initializer);
+            // It may install a subscriber or a logger of its own.
+            let logging = logs.map(Capture::begin);
+            worker.initialise("initializer", &initializer);
+            drop(logging);
         }
+        if let Some(logs) = logs {
+            logs.install();
+        }
+        worker.ensure_state();
         if !is_one_off {
             worker.cleanup.begin();
         }
@@ -204,34 +249,6 @@ impl Worker {
 
     fn is_one_off(&self) -> bool {
         self.config.control.is_none()
-    }
-
-    /// Runs the initializer. If it fails, this process ends with the reason as its crash message.
-    fn initialise(&mut self, (function, leases, payload): (u64, usize, Vec<u8>)) {
-        let mut out = Vec::new();
-        self.cache.is_starting = true;
-        let status = match call::split_table(&payload, leases) {
-            Some((leases, encoded)) => self.run_job(function, encoded, &leases, &mut out),
-            None => Err(Error::Corrupt { what: "a worker's config", found: "no leases".into() }),
-        };
-        self.cache.is_starting = false;
-        let text = match status {
-            Ok(Status::Value) => {
-                match invocation::decode::<std::result::Result<(), String>>(&out) {
-                    Ok(Ok(())) => return,
-                    Ok(Err(text)) | Err(text) => text,
-                }
-            }
-            Ok(Status::Panicked) => {
-                let (message, at) = invocation::decode(&out).unwrap_or_default();
-                let (message, at): (String, String) = (message, at);
-                format!("it panicked at {at}: {message}")
-            }
-            Ok(_) => String::from_utf8_lossy(&out).into_owned(),
-            Err(error) => error.to_string(),
-        };
-        set_crash_message(&format!("the initializer failed: {text}"));
-        process::exit_now(EXIT_SETUP);
     }
 
     /// Runs tasks until this worker has to exit. Returns how the last one ended.
@@ -253,6 +270,9 @@ impl Worker {
                     last = status;
                     if is_last {
                         return last;
+                    }
+                    if last == Status::Panicked {
+                        self.ensure_state();
                     }
                 }
                 Ok(Next::Nothing) if self.queues.should_stop() || self.is_one_off() => return last,
@@ -320,7 +340,11 @@ impl Worker {
         payload: &mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Result<Status> {
-        let Claimed { function, meta } = task;
+        let Claimed { function, meta, number } = task;
+        current_task::begin(*number, *function);
+        if let Some(logs) = self.logs {
+            logs.begin_task();
+        }
         if let Place::Span(offset) = meta.place {
             *payload = self.windows.copy_out(offset, meta.len)?;
             if self.is_one_off() {
@@ -406,26 +430,19 @@ impl Worker {
     }
 }
 
+/// The capture of this worker's log records, which go to the ring at this offset.
+fn capture(windows: &Windows, at: u64, socket: &'static Socket) -> Result<&'static Capture> {
+    let memory = windows.write(at, size_of::<LogMemory>())?.cast::<LogMemory>();
+    // SAFETY: the line above checked bounds; the window stays mapped until the process ends, as
+    // `IDENTITY` keeps it; the host aligned the span; a ring consists of atomics and padding.
+    let memory: &'static LogMemory = unsafe { &*memory };
+    Ok(Capture::new(memory.ring(), socket))
+}
+
 /// The number of tasks after which a worker that does not sleep releases unused mappings.
 const RESTED_TASKS: u64 = 1024;
 /// The largest buffer that a worker keeps between tasks, in bytes.
 const KEPT_BUFFER_BYTES: usize = 1 << 20;
-/// How long a worker yields before it sleeps: the most, and the least.
-const SPIN_MAX: Duration = Duration::from_millis(1);
-const SPIN_MIN: Duration = Duration::from_micros(50);
-/// The most for the first worker of a pool, if tasks come at such intervals. Waking a halted
-/// processor takes 50 us, and a yielding worker gives way to any thread with work.
-const SPIN_HOT: Duration = Duration::from_millis(20);
-
-/// How long to yield after a wait that lasted `waited`: twice that if the task came within
-/// `longest`, else half the last budget.
-fn next_budget(budget: Duration, waited: Duration, longest: Duration) -> Duration {
-    if waited < longest {
-        return (waited * 2).max(SPIN_MAX).min(longest);
-    }
-    (budget / 2).max(SPIN_MIN)
-}
-
 fn set_crash_message(text: &str) {
     if let Some(identity) = identity() {
         WorkerSide::set_crash_message(identity.queues, text.as_bytes());
@@ -453,32 +470,4 @@ fn on_fault(fault: Fault) {
     let Some(identity) = identity() else { return };
     let text = FaultText::new(fault, |address| identity.read_only.contains(&address));
     WorkerSide::set_crash_message(identity.queues, text.bytes());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ms(count: u64) -> Duration {
-        Duration::from_millis(count)
-    }
-
-    #[test]
-    fn a_worker_yields_long_only_while_tasks_come_at_long_intervals() {
-        assert_eq!(next_budget(SPIN_MAX, ms(10), SPIN_HOT), ms(20));
-        assert_eq!(next_budget(ms(20), ms(3), SPIN_HOT), ms(6));
-        assert_eq!(next_budget(ms(20), Duration::ZERO, SPIN_HOT), SPIN_MAX);
-        let mut budget = ms(20);
-        for _ in 0..9 {
-            budget = next_budget(budget, ms(1000), SPIN_HOT);
-        }
-        assert_eq!(budget, SPIN_MIN);
-    }
-
-    #[test]
-    fn the_others_yield_for_a_millisecond_and_under_a_quota_hardly() {
-        assert_eq!(next_budget(SPIN_MIN, ms(0), SPIN_MAX), SPIN_MAX);
-        assert_eq!(next_budget(SPIN_MAX, ms(10), SPIN_MAX), SPIN_MAX / 2);
-        assert_eq!(next_budget(SPIN_MIN, ms(0), SPIN_MIN), SPIN_MIN);
-    }
 }

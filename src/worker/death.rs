@@ -69,5 +69,6 @@ pub(crate) fn report(pid: u32, reason: ExitReason, crash_message: Option<String>
         torn: Vec::new(),
         crash_message: crash_message.or_else(|| child::default_crash_message(reason)),
         stderr_tail: None,
+        log_tail: Vec::new(),
     }
 }

@@ -165,6 +165,7 @@ impl HostSide {
         slot.function.store(call.function.to_word(), Ordering::Relaxed);
         slot.meta.store(meta, Ordering::Relaxed);
         slot.place.store(place, Ordering::Relaxed);
+        slot.number.store(call.number, Ordering::Relaxed);
         claim::offer(&slot.claim, seq);
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::HostAfterOffer);

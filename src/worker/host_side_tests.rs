@@ -10,7 +10,7 @@ fn offered(count: u32, offered_ns: u64) -> HostSide {
     for index in 0..count {
         let function = FunctionOffset::of(queue_pair_in as *const ()).unwrap();
         let (payload, leases) = (Encoded::default(), LeaseList::default());
-        let call = Call { function, name: "test", payload, leases, shared_input: None };
+        let call = Call { function, name: "test", number: 0, payload, leases, shared_input: None };
         queues.offer(TaskId { index, generation: 0 }, &call, offered_ns).unwrap();
     }
     queues

@@ -52,6 +52,8 @@ pub(crate) struct WorkerCache {
     /// The initializer is running: the worker may keep the initializer's argument for its whole
     /// life.
     pub(crate) is_starting: bool,
+    /// The worker's own value, if its pool has such values; `None` while a task has it.
+    pub(crate) state: Option<Box<dyn Any>>,
     /// The shared value of the latest call.
     shared: Option<(u64, Box<dyn Any>)>,
     /// Files and named regions that this worker has mapped.
@@ -91,6 +93,13 @@ impl WorkerCache {
     pub(crate) fn release_idle(&mut self) -> Option<Duration> {
         self.drop_shared();
         self.resolver.rest()
+    }
+
+    /// Drops the worker's own value, and catches its panic: the worker leaves.
+    pub(crate) fn drop_state(&mut self) {
+        if let Some(state) = self.state.take() {
+            panic::ignore(|| drop(state));
+        }
     }
 
     /// Drops the shared value. A panic of its `Drop` is caught: it must not fail the next task.

@@ -3,6 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+use tracing::dispatcher::Dispatch;
+
 use crate::error::{Error, Result};
 use crate::process::captured_stderr::CapturedStderr;
 use crate::process::fork_server::{ForkServer, SpawnAttributes, SpawnRequest, Watcher};
@@ -12,6 +14,8 @@ use crate::sys::socket::Socket;
 use crate::worker::child::{self, WorkerConfig};
 use crate::worker::invocation;
 use crate::worker::link::{ChildLink, LinkOwner};
+use crate::worker::logs::level::LogLevel;
+use crate::worker::logs::source::LogSource;
 
 /// A request for a worker.
 pub(crate) struct Launch<'a> {
@@ -20,8 +24,12 @@ pub(crate) struct Launch<'a> {
     pub(crate) server: &'a ForkServer,
     /// The name that `ps` shows, at most 15 bytes.
     pub(crate) name: &'a str,
-    pub(crate) config: &'a WorkerConfig,
+    pub(crate) config: WorkerConfig,
+    /// The index of a pool's worker.
+    pub(crate) worker: Option<usize>,
     pub(crate) attributes: SpawnAttributes<'a>,
+    /// The subscriber for its log records.
+    pub(crate) subscriber: &'a Dispatch,
     /// Wakes the supervisor of a pool.
     pub(crate) doorbell: Option<BorrowedFd<'a>>,
 }
@@ -33,6 +41,8 @@ pub(crate) struct Launched {
     pub(crate) link: Arc<ChildLink>,
     /// Its standard error, if that is captured.
     pub(crate) stderr: Option<Arc<CapturedStderr>>,
+    /// Its log records, unless they are switched off.
+    pub(crate) logs: Option<Arc<LogSource>>,
 }
 
 impl Launch<'_> {
@@ -43,9 +53,27 @@ impl Launch<'_> {
     /// [`Error::Spawn`] if the server is gone; [`Error::NoSpace`] or [`Error::Os`] without memory
     /// or descriptors. Then the watcher is not called.
     pub(crate) fn start(self, owner: Box<dyn LinkOwner>, watcher: Watcher) -> Result<Launched> {
-        let Launch { arena, supervisor, server, name, config, attributes, doorbell } = self;
+        let Launch {
+            arena,
+            supervisor,
+            server,
+            name,
+            mut config,
+            worker,
+            attributes,
+            subscriber,
+            doorbell,
+        } = self;
+        let logs = match config.settings.logs {
+            LogLevel::Off => None,
+            limit => {
+                let process = worker.is_none().then(|| name.to_owned());
+                Some(LogSource::new(arena, limit, worker, process, subscriber)?)
+            }
+        };
+        config.logs = logs.as_ref().map(|logs| logs.offset());
         let mut bytes = Vec::new();
-        invocation::encode_onto(&mut bytes, config).map_err(|reason| {
+        invocation::encode_onto(&mut bytes, &config).map_err(|reason| {
             Error::invalid("a worker's configuration", reason, "values that can be encoded")
         })?;
         let span = arena.reserve(bytes.len().max(1), Contents::Stale)?;
@@ -55,7 +83,7 @@ impl Launch<'_> {
         let (kept, stderr) = captured.unzip();
         let socket = Socket::pair().map_err(|e| Error::os("socketpair", "a worker's socket", e));
         let asked = socket.and_then(|(ours, theirs)| {
-            let link = ChildLink::open(ours, supervisor, owner)?;
+            let link = ChildLink::open(ours, supervisor, owner, logs.clone())?;
             let fds: Vec<BorrowedFd<'_>> =
                 [arena.fd(), theirs.as_fd()].into_iter().chain(doorbell).collect();
             let stderr = stderr.as_ref().map(AsFd::as_fd).or(attributes.stderr);
@@ -75,7 +103,7 @@ impl Launch<'_> {
             }
         });
         match asked {
-            Ok(link) => Ok(Launched { config: span, link, stderr: kept }),
+            Ok(link) => Ok(Launched { config: span, link, stderr: kept, logs }),
             Err(error) => {
                 let _ = kept.map(|stderr| stderr.stop());
                 Err(error)

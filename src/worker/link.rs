@@ -12,17 +12,25 @@ use crate::process::child::PERMIT;
 use crate::process::outbox::{Outbox, RETRY_AFTER, SendState};
 use crate::process::supervisor::{Handler, HandlerId, Supervisor};
 use crate::sys::socket::{Received, Socket};
+use crate::worker::logs::delivery;
+use crate::worker::logs::source::LogSource;
 
 /// A message of a child, or the host's answer.
 ///
 /// `len` is the number of bytes requested, and in the answer the number granted, or 0. A message
-/// with 0 means that the child has copied its argument; it has no answer.
+/// with 0 means that the child has copied its argument, or is [`SpanMessage::LOGS`]; it has no
+/// answer.
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub(crate) struct SpanMessage {
     pub(crate) len: u64,
     /// The offset of the granted span in the arena.
     pub(crate) offset: u64,
+}
+
+impl SpanMessage {
+    /// The child has log records.
+    pub(crate) const LOGS: SpanMessage = SpanMessage { len: 0, offset: 1 };
 }
 
 /// Handles the messages of a child. Called on the supervisor's thread.
@@ -48,6 +56,7 @@ pub(crate) struct ChildLink {
     supervisor: Weak<Supervisor>,
     token: OnceLock<HandlerId>,
     owner: Box<dyn LinkOwner>,
+    logs: Option<Arc<LogSource>>,
 }
 
 impl ChildLink {
@@ -60,10 +69,11 @@ impl ChildLink {
         socket: Socket,
         supervisor: &Arc<Supervisor>,
         owner: Box<dyn LinkOwner>,
+        logs: Option<Arc<LogSource>>,
     ) -> Result<Arc<ChildLink>> {
         let (outbox, token) = (Outbox::default(), OnceLock::new());
-        let link =
-            ChildLink { socket, outbox, supervisor: Arc::downgrade(supervisor), token, owner };
+        let supervised_by = Arc::downgrade(supervisor);
+        let link = ChildLink { socket, outbox, supervisor: supervised_by, token, owner, logs };
         let link = Arc::new(link);
         let token = supervisor.add(Arc::clone(&link) as Arc<dyn Handler>)?;
         let _ = link.token.set(token);
@@ -106,6 +116,9 @@ impl Handler for ChildLink {
             Ok(Received::WouldBlock) => {}
             Ok(Received::Message(bytes, _)) if bytes == size_of::<SpanMessage>() => {
                 let len = message.len;
+                if len == 0 && message.offset == SpanMessage::LOGS.offset {
+                    return self.logs.iter().for_each(delivery::notify);
+                }
                 if len == 0 {
                     return self.owner.argument_copied();
                 }

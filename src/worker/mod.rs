@@ -19,6 +19,8 @@ mod cleanup;
 #[cfg(not(loom))]
 pub(crate) mod cpu_spread;
 #[cfg(not(loom))]
+pub(crate) mod current_task;
+#[cfg(not(loom))]
 pub(crate) mod death;
 #[cfg(not(loom))]
 pub(crate) mod host_side;
@@ -29,11 +31,16 @@ pub(crate) mod launch;
 #[cfg(not(loom))]
 pub(crate) mod link;
 #[cfg(not(loom))]
+pub(crate) mod local_state;
+pub(crate) mod logs;
+#[cfg(not(loom))]
 pub(crate) mod pool_control;
 #[cfg(not(loom))]
 pub(crate) mod queue_pair;
 #[cfg(not(loom))]
 pub(crate) mod settings;
+#[cfg(not(loom))]
+mod spin_budget;
 pub(crate) mod wakeup;
 #[cfg(not(loom))]
 pub(crate) mod worker_side;

@@ -24,7 +24,7 @@ pub(crate) const RING_BYTES: usize = 2 * RING_PAYLOAD_BYTES_MAX;
 /// The longest crash message, in bytes.
 pub(crate) const CRASH_MESSAGE_BYTES: usize = 1016;
 
-const TASK_INLINE_WORDS: usize = 12;
+const TASK_INLINE_WORDS: usize = 11;
 pub(crate) const RESULT_INLINE_WORDS: usize = 5;
 
 /// The words that a worker and its host share, in addition to slots and rings.
@@ -88,6 +88,8 @@ pub(crate) struct TaskSlot {
     pub(crate) meta: AtomicU64,
     /// The place of the payload: position in the task ring, or offset in the arena.
     pub(crate) place: AtomicU64,
+    /// The number of the task in its pool.
+    pub(crate) number: AtomicU64,
     pub(crate) inline: [AtomicU64; TASK_INLINE_WORDS],
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::process::host_snapshot::ProcessAttributes;
 use crate::sys::{process, sched};
+use crate::worker::logs::level::LogLevel;
 
 /// The settings of a caller. The child receives them unchanged, and applies its part.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -21,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) memory_hard_bytes: Option<u64>,
     pub(crate) captures_stderr: bool,
     pub(crate) inherits_stdin: bool,
+    /// The log records that it sends.
+    pub(crate) logs: LogLevel,
 }
 
 impl Settings {

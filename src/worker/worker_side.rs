@@ -25,6 +25,8 @@ use crate::worker::wakeup::Driver;
 pub(crate) struct Claimed {
     pub(crate) function: u64,
     pub(crate) meta: TaskMeta,
+    /// Its number in its pool.
+    pub(crate) number: u64,
 }
 
 /// The result of [`WorkerSide::next`].
@@ -154,6 +156,7 @@ impl WorkerSide {
             self.set_phase(Phase::Decoding);
             // Relaxed: made visible by the claim.
             let function = slot.function.load(Ordering::Relaxed);
+            let number = slot.number.load(Ordering::Relaxed);
             let (meta, place) =
                 (slot.meta.load(Ordering::Relaxed), slot.place.load(Ordering::Relaxed));
             let meta = TaskMeta::unpack(meta, place)?;
@@ -165,7 +168,7 @@ impl WorkerSide {
                 Place::Ring(at) => self.queues().task_bytes.read(at, meta.len, payload)?,
                 Place::Inline | Place::Span(_) => {}
             }
-            return Ok(Next::Task(Claimed { function, meta }));
+            return Ok(Next::Task(Claimed { function, meta, number }));
         }
     }
 

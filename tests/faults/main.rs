@@ -9,6 +9,8 @@ mod environments;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 #[cfg(feature = "failpoints")]
+mod failpoints_logs;
+#[cfg(feature = "failpoints")]
 mod failpoints_start;
 mod host_death;
 mod model;

@@ -7,14 +7,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
-use crate::object::transfer::{self, LeaseList};
 use crate::pool::Pool;
 use crate::pool::driver::core::Core;
 use crate::pool::record::config::{Config, Initializer, Start, check_worker_count};
 use crate::pool::record::task::FOREVER;
-use crate::process::function::FunctionOffset;
 use crate::process::host_snapshot::HostSnapshot;
-use crate::sys::{limits, sched};
+use crate::sys::{limits, random, sched};
 use crate::worker::invocation;
 
 /// Configures a [`Pool`]; made by [`Pool::builder`].
@@ -42,6 +40,7 @@ pub struct PoolBuilder {
     workers: Option<usize>,
     pins_workers: bool,
     initializer_error: Option<String>,
+    pub(super) state_error: Option<String>,
 }
 
 impl Pool {
@@ -239,19 +238,13 @@ impl PoolBuilder {
     {
         // Only its type matters: a function item or a closure that captures nothing.
         let _ = function;
-        let mut bytes = Vec::new();
-        let encoded = transfer::encode_shared(|| invocation::encode_onto(&mut bytes, &argument));
-        let (leases, error) = match encoded {
-            Ok(((), leases)) => (leases, None),
-            Err(reason) => (LeaseList::default(), Some(reason)),
-        };
-        self.config.initializer = Some(Initializer {
-            function: invocation::call::<F, A, std::result::Result<(), String>>,
-            word: FunctionOffset::NONE.to_word(),
-            encoded: bytes,
-            leases: Arc::new(leases),
-        });
-        self.initializer_error = error;
+        let trampoline = invocation::call::<F, A, std::result::Result<(), String>>;
+        let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
+        (self.config.initializer, self.initializer_error) =
+            match Initializer::new(trampoline, encode) {
+                Ok(initializer) => (Some(initializer), None),
+                Err(reason) => (None, Some(reason)),
+            };
         self
     }
 
@@ -440,7 +433,8 @@ impl PoolBuilder {
     /// Checks the settings, and adds what is taken from this process now.
     fn checked(self) -> Result<Config> {
         let needs_processes = self.needs_processes();
-        let PoolBuilder { mut config, workers, pins_workers, initializer_error } = self;
+        let PoolBuilder { mut config, workers, pins_workers, initializer_error, state_error } =
+            self;
         config.workers = workers.unwrap_or_else(limits::processors);
         check_worker_count(config.workers)?;
         if config.rules.timeout == Some(Duration::ZERO) {
@@ -460,6 +454,9 @@ impl PoolBuilder {
             return Err(Error::invalid(what, "set", "left out if tasks have no processes"));
         }
         config.settings.check()?;
+        if config.seed.is_none() {
+            config.seed = Some(random::random_u64()?);
+        }
         config.spin_short = limits::has_processor_quota();
         config.pin = pins_workers.then(sched::affinity_of_process).transpose()?;
         sched::probe_scheduling(config.settings.nice, config.pin.as_deref())?;
@@ -467,13 +464,15 @@ impl PoolBuilder {
             let (what, action) = ("initializer's argument", "encoded");
             return Err(Error::Codec { what, action, reason });
         }
+        if let Some(reason) = state_error {
+            let (what, action) = ("argument of the function that makes the state", "encoded");
+            return Err(Error::Codec { what, action, reason });
+        }
         if has_processes {
             let snapshot = HostSnapshot::of_host(config.settings.inherits_stdin)?;
             config.snapshot = Some(Arc::new(snapshot));
-            if let Some(initializer) = &mut config.initializer {
-                let offset = FunctionOffset::of(initializer.function as *const ())?;
-                initializer.word = offset.to_word();
-            }
+            let functions = config.initializer.iter_mut().chain(&mut config.state_maker);
+            functions.into_iter().try_for_each(Initializer::locate)?;
         }
         Ok(config)
     }
@@ -491,6 +490,7 @@ impl PoolBuilder {
             ("the niceness", settings.nice.is_some()),
             ("pin_workers", *pins_workers),
             ("capture_stderr", settings.captures_stderr),
+            ("the state", config.state.is_some()),
             ("idle_timeout", config.idle_timeout.is_some()),
         ];
         all.into_iter().find(|(_, is_set)| *is_set).map(|(what, _)| what)

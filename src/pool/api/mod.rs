@@ -3,6 +3,7 @@
 pub(crate) mod builder;
 mod builder_env;
 pub(crate) mod completed;
+mod equipment;
 #[cfg(feature = "async")]
 pub(crate) mod future;
 pub(crate) mod handle;

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use tracing::dispatcher::Dispatch;
+
 use crate::error::{Error, Result};
 use crate::pool::record::config::Config;
 use crate::pool::record::publisher::Publisher;
@@ -44,6 +46,8 @@ pub(crate) struct Core {
     pub(crate) size: AtomicUsize,
     /// What other processes can see; `None` once the pool has ended. Locked after `state`.
     pub(crate) publisher: Mutex<Option<Publisher>>,
+    /// The subscriber of the thread that made the pool.
+    pub(crate) subscriber: Dispatch,
 }
 
 impl Core {

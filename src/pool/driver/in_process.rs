@@ -8,6 +8,7 @@ use crate::pool::record::task::Rules;
 use crate::process::panic;
 use crate::region::windows::Windows;
 use crate::worker::call::{Call, Encoded, TaskId};
+use crate::worker::current_task;
 use crate::worker::death;
 use crate::worker::invocation::{self, Invocation, Leases, Trampoline, WorkerCache};
 
@@ -17,10 +18,14 @@ pub(crate) fn submit(
     trampoline: Trampoline,
     mut call: Call,
     encoded: &[u8],
+    is_part: bool,
 ) -> Result<TaskId> {
     core.check_open(&core.lock())?;
     let leases = std::mem::take(&mut call.leases);
-    let outcome = run(core, trampoline, leases, encoded);
+    let number = core.lock().numbers.next(is_part);
+    let seed = core.config.seed.unwrap_or(0);
+    let run = || run(core, trampoline, leases, encoded);
+    let outcome = current_task::in_process(number, seed, run);
     let mut state = core.lock();
     let id = state.tasks.insert(call, Rules::default())?;
     state.unfinished += 1;

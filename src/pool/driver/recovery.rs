@@ -35,6 +35,7 @@ use crate::sys::failpoint::{self, Point};
 use crate::sys::{oom, process};
 use crate::worker::call::{Call, TaskId};
 use crate::worker::death::{phase_of, report};
+use crate::worker::logs::source::LogSource;
 use crate::worker::queue_pair::LeaveReason;
 
 impl Core {
@@ -54,6 +55,7 @@ impl Core {
             ChildEvent::Started { pid, child } => {
                 let slot = &mut state.workers[index];
                 slot.pid = pid;
+                slot.logs.iter().for_each(|logs| logs.set_pid(pid));
                 slot.child = Some(child);
                 if slot.state == WorkerState::Starting {
                     slot.state = WorkerState::Running;
@@ -102,6 +104,7 @@ impl Core {
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::HostWorkerExit);
         state.drain_dead(index);
+        let logs = state.finish_logs_of(index);
         let slot = &mut state.workers[index];
         let cause = match slot.state {
             WorkerState::Retiring(cause) => Some(cause),
@@ -134,6 +137,7 @@ impl Core {
                 peak_rss_bytes,
                 phase: phase_of(seq, running),
                 stderr_tail: stderr_tail.clone(),
+                log_tail: log_tail(state, id, logs.as_deref()),
                 ..report(pid, reason, crash_message.clone())
             };
             fail_or_retry(state, id, cause, death);
@@ -302,6 +306,12 @@ fn corrupt_text(cause: Option<RetireCause>) -> Option<String> {
     (cause == Some(RetireCause::Corrupt)).then(|| CORRUPT.to_owned())
 }
 
+/// The last log records of a task.
+fn log_tail(state: &State, id: TaskId, logs: Option<&LogSource>) -> Vec<String> {
+    let number = state.tasks.get(id).and_then(|entry| entry.call()).map(|call| call.number);
+    number.zip(logs).map_or(Vec::new(), |(number, logs)| logs.last_records(number))
+}
+
 /// The text of a failure to start a worker. `None` if the server was killed before it could answer:
 /// the next server may succeed.
 fn failure_text(failure: io::Error) -> Option<String> {
@@ -347,7 +357,8 @@ const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// Frees the locks that a dead worker held in memory that it was lent: for its initializer, for the
 /// tasks that it had started, and for earlier ones.
 fn sweep_lent(state: &State, index: usize, started: &[(u64, TaskId)]) {
-    let first = state.initializer.iter().flat_map(|initializer| initializer.leases.iter());
+    let first = state.initializer.iter().chain(&state.state_maker);
+    let first = first.flat_map(|initializer| initializer.leases.iter());
     let calls = started.iter().filter_map(|&(_, id)| state.tasks.get(id)?.call());
     let calls = calls.chain(&state.workers[index].abandoned_calls);
     let others = first.filter_map(Lease::object).chain(calls.flat_map(Call::lent));

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use tracing::dispatcher::{self, Dispatch};
+
 use crate::error::{Error, Result};
 use crate::pool::driver::core::Core;
 use crate::pool::driver::in_process;
@@ -40,6 +42,7 @@ impl Core {
         let mut state = State::new(HostPoolControl::new(&arena)?);
         state.target = config.workers;
         state.initializer = config.initializer.take();
+        state.state_maker = config.state_maker.take();
         state.control.driver().set(Driver::Supervisor);
         let doorbell = EventFd::new().map_err(|e| Error::os("eventfd", "a pool's doorbell", e))?;
         let doorbell = Arc::new(doorbell);
@@ -50,6 +53,7 @@ impl Core {
             Core {
                 made_in: Instance::current(),
                 size: AtomicUsize::new(config.workers),
+                subscriber: dispatcher::get_default(Dispatch::clone),
                 config,
                 arena,
                 supervisor,
@@ -128,8 +132,10 @@ impl Core {
             supervisor: &self.supervisor,
             server,
             name: &format!("{}-{index}", self.config.name),
-            config: &self.worker_config(state, index, queues.offset()),
+            config: self.worker_config(state, index, queues.offset()),
+            worker: Some(index),
             attributes: snapshot.map(HostSnapshot::of_worker).unwrap_or_default(),
+            subscriber: &self.subscriber,
             doorbell: Some(self.doorbell.as_fd()),
         };
         let owner = LinkToWorker { core: self.own.clone(), index, incarnation };
@@ -142,6 +148,7 @@ impl Core {
                 link: Some(launched.link),
                 config: Some(launched.config),
                 stderr: launched.stderr,
+                logs: launched.logs,
                 start_failures,
                 ..WorkerSlot::vacant(queues)
             },
@@ -166,11 +173,14 @@ impl Core {
             queues,
             control: Some(state.control.offset()),
             initializer: state.initializer.as_ref().map(Initializer::worker_config),
+            state: state.state_maker.as_ref().map(Initializer::worker_config),
             tasks_max: config.max_tasks_per_worker,
             memory_soft_bytes: config.memory_soft_bytes,
             inherited: host.map(|host| settings.inherited(host)).unwrap_or_default(),
             settings,
             spin_short: config.spin_short,
+            seed: config.seed.unwrap_or(0),
+            logs: None,
         }
     }
 

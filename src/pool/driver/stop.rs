@@ -123,10 +123,13 @@ impl Core {
         // Abandoned workers may still use what their initializers were lent.
         let is_last = !state.workers.iter().any(|slot| slot.is_abandoned);
         let initializer = state.initializer.take_if(|_| is_last);
+        let maker = state.state_maker.take_if(|_| is_last);
+        let logs = state.logs.take_ended();
         let timeline = state.take_timeline();
         drop(state);
+        logs.iter().for_each(|logs| logs.emit_all(EMIT_TIMEOUT));
         *self.publisher.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        drop((callbacks, initializer));
+        drop((callbacks, initializer, maker));
         links.iter().for_each(|link| link.close());
         self.supervisor.remove(self.doorbell_handler);
         // The server of the last pool ends here.
@@ -162,6 +165,9 @@ impl State {
         }
     }
 }
+
+/// How long the end of a pool waits for another thread that emits log records.
+const EMIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long idle workers may take to leave.
 pub(crate) const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);

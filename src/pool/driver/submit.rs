@@ -17,6 +17,7 @@ use crate::pool::record::task::Rules;
 use crate::process::function::FunctionOffset;
 use crate::worker::call::{Call, Encoded, SharedInput, TaskId};
 use crate::worker::invocation::Trampoline;
+use crate::worker::logs::task_names;
 use crate::worker::queue_pair::RING_PAYLOAD_BYTES_MAX;
 
 /// Submits to a busy pool between two checks for finished tasks.
@@ -85,9 +86,9 @@ impl Core {
         } else {
             Encoded::payload(&leases, &bytes, &self.arena)?
         };
-        let call = Call { function, name, payload, leases, shared_input };
+        let call = Call { function, name, number: 0, payload, leases, shared_input };
         if self.config.start == Start::InProcess {
-            return in_process::submit(self, trampoline, call, &bytes);
+            return in_process::submit(self, trampoline, call, &bytes, rules.is_part());
         }
         if bytes.capacity() <= SCRATCH_BYTES_MAX {
             let _ = SCRATCH.try_with(|scratch| scratch.set(bytes));
@@ -96,10 +97,13 @@ impl Core {
     }
 
     #[inline]
-    fn admit(&self, call: Call, rules: Rules) -> Result<TaskId> {
+    fn admit(&self, mut call: Call, rules: Rules) -> Result<TaskId> {
         let name = call.name;
+        task_names::note(call.function.to_word(), name);
         let mut state = self.lock();
         self.check_open(&state)?;
+        call.number = state.numbers.next(rules.is_part());
+        state.update_log_levels(self.config.settings.logs);
         let id = state.tasks.insert(call, rules)?;
         state.unfinished += 1;
         state.counters.submitted += 1;

@@ -259,6 +259,8 @@ impl Core {
         if state.tasks.get(id).is_none() {
             return Some(Err(cancelled()));
         }
-        state.tasks.take(id)
+        let outcome = state.tasks.take(id)?;
+        state.emit_due_logs();
+        Some(outcome)
     }
 }

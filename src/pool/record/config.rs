@@ -1,11 +1,13 @@
 //! The validated settings of a pool.
 
+use std::any::TypeId;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::object::transfer::LeaseList;
+use crate::object::transfer::{self, LeaseList};
 use crate::pool::record::task::Rules;
+use crate::process::function::FunctionOffset;
 use crate::process::host_snapshot::HostSnapshot;
 use crate::sys::limits;
 use crate::worker::call;
@@ -37,6 +39,12 @@ pub(crate) struct Config {
     pub(crate) rules: Rules,
     /// Moved to the pool's state, which keeps it while there are workers.
     pub(crate) initializer: Option<Initializer>,
+    /// The value that each worker has.
+    pub(crate) state: Option<StateType>,
+    /// Moved to the pool's state, as the initializer.
+    pub(crate) state_maker: Option<Initializer>,
+    /// For random numbers. Set in `build`, unless it was given.
+    pub(crate) seed: Option<u64>,
     pub(crate) max_tasks_per_worker: Option<u64>,
     pub(crate) memory_soft_bytes: Option<u64>,
     pub(crate) settings: Settings,
@@ -52,7 +60,14 @@ pub(crate) struct Config {
     pub(crate) queue_limit: Option<usize>,
 }
 
-/// The function that every worker runs first.
+/// The type of the workers' states.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StateType {
+    pub(crate) id: TypeId,
+    pub(crate) name: &'static str,
+}
+
+/// The function that every worker runs first, or that makes its state.
 #[derive(Debug, Clone)]
 pub(crate) struct Initializer {
     pub(crate) function: Trampoline,
@@ -64,6 +79,23 @@ pub(crate) struct Initializer {
 }
 
 impl Initializer {
+    /// An initializer with this trampoline, whose argument `encode` writes.
+    pub(crate) fn new(
+        function: Trampoline,
+        encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
+    ) -> std::result::Result<Initializer, String> {
+        let mut encoded = Vec::new();
+        let ((), leases) = transfer::encode_shared(|| encode(&mut encoded))?;
+        let word = FunctionOffset::NONE.to_word();
+        Ok(Initializer { function, word, encoded, leases: Arc::new(leases) })
+    }
+
+    /// Sets the offset of the function.
+    pub(crate) fn locate(&mut self) -> Result<()> {
+        self.word = FunctionOffset::of(self.function as *const ())?.to_word();
+        Ok(())
+    }
+
     /// The initializer in the form of a worker's configuration.
     pub(crate) fn worker_config(&self) -> (u64, usize, Vec<u8>) {
         let mut bytes = call::table(&self.leases);
@@ -81,6 +113,9 @@ impl Default for Config {
             grace: Duration::from_secs(5),
             rules: Rules::default(),
             initializer: None,
+            state: None,
+            state_maker: None,
+            seed: None,
             max_tasks_per_worker: None,
             memory_soft_bytes: None,
             settings: Settings::default(),

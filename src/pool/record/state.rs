@@ -9,9 +9,10 @@ use crate::pool::record::callbacks::CallbackThread;
 use crate::pool::record::completion_queue::CompletionQueue;
 use crate::pool::record::config::Initializer;
 use crate::pool::record::counters::Counters;
+use crate::pool::record::log_sources::LogSources;
 use crate::pool::record::outcome::{EncodedResult, Outcome, broken};
 use crate::pool::record::progress_clock::Waiting;
-use crate::pool::record::task::{Offer, TaskRecord, TaskState, TaskTable};
+use crate::pool::record::task::{Offer, TaskNumbers, TaskRecord, TaskState, TaskTable};
 use crate::pool::record::timeline::Timeline;
 use crate::pool::record::worker_slot::{RetireCause, WorkerSlot, WorkerState};
 use crate::process::diagnostics::DeferredEvents;
@@ -65,6 +66,8 @@ pub(crate) struct State {
     /// The function that each worker runs first. It is dropped with the last worker, which ends its
     /// leases even if other threads still hold the pool.
     pub(crate) initializer: Option<Initializer>,
+    /// The function that makes each worker's state, kept as long.
+    pub(crate) state_maker: Option<Initializer>,
     /// Tasks that are not done.
     pub(crate) unfinished: usize,
     /// A joining thread sleeps on the control block's driver word.
@@ -102,6 +105,8 @@ pub(crate) struct State {
     /// No task can time out before this; checking all of them takes time.
     pub(crate) late_at: Option<Instant>,
     pub(crate) counters: Counters,
+    pub(crate) logs: LogSources,
+    pub(crate) numbers: TaskNumbers,
     /// Events for `tracing`, emitted when the mutex is released.
     pub(crate) events: DeferredEvents,
     /// The recording of what runs, if there is one.
@@ -120,6 +125,7 @@ impl State {
             workers: Vec::new(),
             control,
             initializer: None,
+            state_maker: None,
             unfinished: 0,
             joiner_sleeps: false,
             waiting: Vec::new(),
@@ -139,6 +145,8 @@ impl State {
             deadline: None,
             late_at: None,
             counters: Counters::default(),
+            logs: LogSources::default(),
+            numbers: TaskNumbers::default(),
             events: DeferredEvents::default(),
             timeline: None,
             touched: Vec::new(),
@@ -190,7 +198,11 @@ impl State {
     #[inline]
     fn next_result(&mut self, index: usize) -> Option<Drained> {
         match self.workers[index].queues.drain() {
-            Ok(drained) => drained,
+            Ok(Some(drained)) => {
+                self.note_logs_of(index);
+                Some(drained)
+            }
+            Ok(None) => None,
             Err(error) => {
                 self.kill_corrupt(index, &error.to_string());
                 None

@@ -8,6 +8,7 @@ use crate::pool::record::listener::Listener;
 use crate::pool::record::outcome::{EncodedResult, Outcome};
 use crate::sys::huge_pages;
 use crate::worker::call::{Call, TaskId};
+use crate::worker::current_task::PART;
 
 /// Longer than any wait, and short enough for every clock.
 pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -35,6 +36,30 @@ pub(crate) struct Rules {
     /// before its worker has ended, however long that takes.
     pub(crate) borrows: bool,
     pub(crate) kind: TaskKind,
+}
+
+impl Rules {
+    /// Whether it is a part of a map, a loop or a team.
+    pub(crate) fn is_part(&self) -> bool {
+        self.kind != TaskKind::Single
+    }
+}
+
+/// How many tasks, and parts of maps and loops, have got numbers.
+#[derive(Debug, Default)]
+pub(crate) struct TaskNumbers {
+    tasks: u64,
+    parts: u64,
+}
+
+impl TaskNumbers {
+    /// The next number. Those of parts are marked.
+    #[inline]
+    pub(crate) fn next(&mut self, is_part: bool) -> u64 {
+        let (next, mark) = if is_part { (&mut self.parts, PART) } else { (&mut self.tasks, 0) };
+        *next += 1;
+        (*next - 1) | mark
+    }
 }
 
 /// The offer of a task to a worker: the worker's index, and the sequence number there.
@@ -76,7 +101,7 @@ pub(crate) struct ColdFields {
     pub(crate) listeners: Vec<Listener>,
 }
 
-const _: () = assert!(size_of::<(u32, Option<TaskRecord>)>() <= 152, "a million of them may wait");
+const _: () = assert!(size_of::<(u32, Option<TaskRecord>)>() <= 160, "a million of them may wait");
 
 impl TaskRecord {
     /// The outcome, if the task is over.
@@ -189,6 +214,7 @@ impl TaskTable {
         Some(Call {
             function: call.function,
             name: call.name,
+            number: call.number,
             payload: std::mem::take(&mut call.payload),
             leases: std::mem::take(&mut call.leases),
             shared_input: call.shared_input.take(),

@@ -14,6 +14,7 @@ use crate::sys::process;
 use crate::worker::call::{Call, TaskId};
 use crate::worker::host_side::{Drained, HostSide};
 use crate::worker::link::ChildLink;
+use crate::worker::logs::source::LogSource;
 use crate::worker::queue_pair::LeaveReason;
 
 /// The state of the worker in a slot.
@@ -95,6 +96,8 @@ pub(crate) struct WorkerSlot {
     pub(crate) config: Option<Span>,
     /// The end of its standard error, if that is captured.
     pub(crate) stderr: Option<Arc<CapturedStderr>>,
+    /// Its log records.
+    pub(crate) logs: Option<Arc<LogSource>>,
     /// The weight of the workers that died here before they were ready, since the last one that
     /// became ready.
     pub(crate) start_failures: u32,
@@ -119,6 +122,7 @@ impl WorkerSlot {
             lent: Vec::new(),
             config: None,
             stderr: None,
+            logs: None,
             start_failures: 0,
             clock: ProgressClock::default(),
         }

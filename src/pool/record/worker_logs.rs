@@ -1,0 +1,58 @@
+//! When the log records of workers are emitted.
+
+use std::sync::Arc;
+
+use crate::pool::record::state::State;
+use crate::worker::logs::delivery;
+use crate::worker::logs::level::{Levels, LogLevel};
+use crate::worker::logs::source::LogSource;
+
+impl State {
+    /// Tells the workers which log records the host wants, if that has changed.
+    #[inline]
+    pub(crate) fn update_log_levels(&mut self, limit: LogLevel) {
+        let levels = Levels::of_host(limit).pack();
+        if levels != self.logs.levels {
+            self.logs.levels = levels;
+            self.workers.iter().flat_map(|slot| &slot.logs).for_each(|logs| logs.update_levels());
+        }
+    }
+
+    /// The worker at `index` has committed a result: its records are emitted before a thread that
+    /// takes the result goes on.
+    #[inline]
+    pub(crate) fn note_logs_of(&mut self, index: usize) {
+        if let Some(logs) = self.workers[index].logs.as_ref().filter(|logs| logs.is_pending()) {
+            self.logs.add_due(logs);
+        }
+    }
+
+    /// A thread takes a result: it emits the records that are due when it has released the mutex,
+    /// or waits while another thread does so.
+    #[inline]
+    pub(crate) fn emit_due_logs(&mut self) {
+        if !self.logs.due.is_empty() {
+            self.defer_due_logs();
+        }
+    }
+
+    #[cold]
+    fn defer_due_logs(&mut self) {
+        self.logs.due.retain(|logs| logs.is_pending() || logs.has_unemitted());
+        for logs in &self.logs.due {
+            let logs = Arc::clone(logs);
+            self.events.defer_duty(move || logs.emit_for_joiner());
+        }
+    }
+
+    /// The worker at `index` has ended: takes the records that its ring still holds.
+    pub(crate) fn finish_logs_of(&mut self, index: usize) -> Option<Arc<LogSource>> {
+        let logs = self.workers[index].logs.take()?;
+        logs.finish();
+        delivery::notify(&logs);
+        self.logs.ended.retain(|ended| ended.is_pending() || ended.has_unemitted());
+        self.logs.ended.push(Arc::clone(&logs));
+        self.logs.add_due(&logs);
+        Some(logs)
+    }
+}

@@ -1,0 +1,365 @@
+//! The host's end of a worker's log records.
+#![allow(unsafe_code)]
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tracing::dispatcher::{self, Dispatch};
+use tracing::subscriber::NoSubscriber;
+
+use crate::error::Result;
+use crate::process::diagnostics;
+use crate::region::arena::{Arena, Contents, Span};
+use crate::worker::logs::callsite::{self, HostCallsite};
+use crate::worker::logs::emit::{self, Origin, Parts};
+use crate::worker::logs::level::{Levels, LogLevel};
+use crate::worker::logs::record::{Kind, RECORD_BYTES_MAX, Reader};
+use crate::worker::logs::ring::{LogControl, LogReader, LogRing, Popped, has_more};
+
+/// The words of a ring: 256 KiB.
+const WORDS: usize = 1 << 15;
+const _: () = assert!(RECORD_BYTES_MAX < WORDS * 8 / 4);
+
+/// A ring of log records in the arena.
+#[repr(C)]
+pub(crate) struct LogMemory {
+    control: LogControl,
+    words: [AtomicU64; WORDS],
+}
+
+impl LogMemory {
+    pub(crate) fn ring(&self) -> LogRing<'_> {
+        LogRing { control: &self.control, words: &self.words }
+    }
+}
+
+/// The last records that are kept of a worker, for its death report.
+const KEPT: usize = 16;
+/// The records that are copied out at once.
+const BATCH: usize = 128;
+/// The records that a joining thread emits at most.
+const JOINER_MAX: usize = 4096;
+/// How long a joining thread waits for another that emits.
+const JOINER_WAIT: Duration = Duration::from_millis(200);
+/// The buffers that are kept for further records.
+const SPARE_MAX: usize = 2 * BATCH;
+
+/// A worker's log records, in the host.
+pub(crate) struct LogSource {
+    memory: Span,
+    worker: Option<usize>,
+    process: Option<String>,
+    limit: LogLevel,
+    /// The worker's process id; 0 until it has started.
+    pid: AtomicU32,
+    /// The subscriber of the thread that made the pool.
+    subscriber: Dispatch,
+    /// No user code runs while this is held.
+    incoming: Mutex<Incoming>,
+    /// The position of the reader, for a look without the lock.
+    head: AtomicU64,
+    /// A thread emits records. Changed under the lock.
+    is_busy: AtomicBool,
+    emitting: Mutex<()>,
+    /// A thread has waited for another one in vain.
+    is_slow: AtomicBool,
+    has_emitted: Condvar,
+}
+
+/// A record that was copied out of the ring.
+struct RawRecord {
+    callsite: &'static HostCallsite,
+    bytes: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Incoming {
+    reader: LogReader,
+    callsites: HashMap<u64, &'static HostCallsite>,
+    /// Copied when the worker had ended, and not emitted yet.
+    backlog: VecDeque<RawRecord>,
+    /// The last records that were taken to be emitted.
+    kept: VecDeque<RawRecord>,
+    spare: Vec<Vec<u8>>,
+    dropped: u64,
+    corrupt: u64,
+}
+
+impl LogSource {
+    /// Makes the ring of a worker that will be started.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`](crate::Error::NoSpace) without memory.
+    pub(crate) fn new(
+        arena: &Arc<Arena>,
+        limit: LogLevel,
+        worker: Option<usize>,
+        process: Option<String>,
+        subscriber: &Dispatch,
+    ) -> Result<Arc<LogSource>> {
+        let memory =
+            arena.reserve(size_of::<LogMemory>(), Contents::ZeroedUpTo(size_of::<LogControl>()))?;
+        let source = LogSource {
+            memory,
+            worker,
+            process,
+            limit,
+            pid: AtomicU32::new(0),
+            subscriber: subscriber.clone(),
+            incoming: Mutex::default(),
+            head: AtomicU64::new(0),
+            is_busy: AtomicBool::new(false),
+            emitting: Mutex::new(()),
+            is_slow: AtomicBool::new(false),
+            has_emitted: Condvar::new(),
+        };
+        source.update_levels();
+        source.lock().reader.watch(source.ring().control);
+        Ok(Arc::new(source))
+    }
+
+    /// The offset of the ring in the arena.
+    pub(crate) fn offset(&self) -> u64 {
+        self.memory.offset()
+    }
+
+    fn ring(&self) -> LogRing<'_> {
+        // SAFETY: `new` reserved as many bytes, aligned to a cache line; the span lives as long as
+        // `self`. A ring consists of atomics and padding, for which any bytes are values.
+        let memory = unsafe { &*self.memory.as_ptr().cast::<LogMemory>() };
+        memory.ring()
+    }
+
+    /// Tells the worker which levels the host wants now.
+    pub(crate) fn update_levels(&self) {
+        let levels = Levels::of_host(self.limit).pack();
+        // Relaxed: the word publishes nothing.
+        self.ring().control.levels.store(levels, Ordering::Relaxed);
+    }
+
+    /// The worker has started.
+    pub(crate) fn set_pid(&self, pid: u32) {
+        self.pid.store(pid, Ordering::Relaxed);
+    }
+
+    fn origin(&self) -> Origin {
+        let pid = self.pid.load(Ordering::Relaxed);
+        Origin { worker: self.worker, process: self.process.clone(), pid }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Incoming> {
+        // No code under this lock panics in the middle of a change.
+        self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there may be records that were not copied out. Costs two loads.
+    #[inline]
+    pub(crate) fn has_news(&self) -> bool {
+        // Acquire: pairs with the Release in `next`.
+        has_more(self.ring().control, self.head.load(Ordering::Acquire))
+    }
+
+    /// Whether there may be records that were not emitted. If the worker still runs, costs a few
+    /// loads.
+    #[inline]
+    pub(crate) fn is_pending(&self) -> bool {
+        // In this order: whoever copies the last record out is busy until it is emitted.
+        self.has_news() || self.is_busy.load(Ordering::Acquire)
+    }
+
+    /// The subscriber for the records.
+    fn subscriber(&self) -> Dispatch {
+        match self.subscriber.is::<NoSubscriber>() {
+            true => dispatcher::get_default(Dispatch::clone),
+            false => self.subscriber.clone(),
+        }
+    }
+
+    /// Emits the records that there are, on a thread that joins a task. If another thread does so,
+    /// waits for it, but not for long, and not again before that has ended.
+    pub(crate) fn emit_for_joiner(&self) {
+        let is_slow = self.is_slow.load(Ordering::Relaxed);
+        self.emit_up_to(JOINER_MAX, if is_slow { Duration::ZERO } else { JOINER_WAIT });
+    }
+
+    /// Emits all records; waits up to `wait` while another thread does so.
+    pub(crate) fn emit_all(&self, wait: Duration) {
+        self.emit_up_to(usize::MAX, wait);
+    }
+
+    fn emit_up_to(&self, most: usize, wait: Duration) {
+        if diagnostics::is_emitting() {
+            // The subscriber has called the pool; whoever called the subscriber continues.
+            return;
+        }
+        let mut left = most;
+        // Also without records: another thread may be about to emit the last ones.
+        while self.begin_emitting(wait) {
+            let end = EndEmitting(self);
+            self.emit_batches(&mut left);
+            drop(end);
+            if left == 0 || !self.has_unemitted() {
+                return;
+            }
+        }
+    }
+
+    fn emit_batches(&self, left: &mut usize) {
+        let (to, origin) = (self.subscriber(), self.origin());
+        let mut batch = Vec::new();
+        while *left > 0 {
+            let (dropped, corrupt) = self.lock().next_batch(self, &mut batch);
+            if dropped + corrupt > 0 {
+                diagnostics::guard(|| emit::report_loss(&origin, dropped, corrupt, &to));
+            }
+            if batch.is_empty() {
+                return;
+            }
+            *left = left.saturating_sub(batch.len());
+            for RawRecord { callsite, bytes } in &batch {
+                if let Some(parts) = Parts::read(bytes, callsite) {
+                    diagnostics::guard(|| parts.emit(callsite, &origin, &to));
+                }
+            }
+            self.lock().recycle(&mut batch);
+        }
+    }
+
+    /// Whether there are records, or a loss, that were not emitted.
+    pub(crate) fn has_unemitted(&self) -> bool {
+        self.has_news() || self.lock().has_backlog()
+    }
+
+    /// False if another thread emits for longer than `wait`.
+    fn begin_emitting(&self, wait: Duration) -> bool {
+        let guard = self.emitting.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_busy = |_: &mut ()| self.is_busy.load(Ordering::Relaxed);
+        let waited = self.has_emitted.wait_timeout_while(guard, wait, is_busy);
+        let _guard = waited.unwrap_or_else(PoisonError::into_inner);
+        // Relaxed: only changed under the lock. The reader's position is stored after it.
+        let was_busy = self.is_busy.swap(true, Ordering::Relaxed);
+        self.is_slow.store(was_busy, Ordering::Relaxed);
+        !was_busy
+    }
+
+    /// Makes the worker notify of its next record. False if there are records now.
+    pub(crate) fn watch(&self) -> bool {
+        let incoming = self.lock();
+        incoming.backlog.is_empty() && incoming.reader.watch(self.ring().control)
+    }
+
+    /// The worker has ended: copies what its ring holds, to be emitted later.
+    pub(crate) fn finish(&self) {
+        let mut incoming = self.lock();
+        while let Some(record) = incoming.next(self) {
+            incoming.backlog.push_back(record);
+        }
+    }
+
+    /// The last records of the task with this number, oldest first.
+    pub(crate) fn last_records(&self, number: u64) -> Vec<String> {
+        let incoming = self.lock();
+        let latest = incoming.kept.iter().chain(&incoming.backlog).rev();
+        let lines = latest.filter_map(|record| {
+            let parts = Parts::read(&record.bytes, record.callsite)?;
+            parts.is_of(number).then(|| parts.line(record.callsite))
+        });
+        let mut lines: Vec<String> = lines.take(KEPT).collect();
+        lines.reverse();
+        lines
+    }
+}
+
+/// Ends the emission, also after a panic.
+struct EndEmitting<'a>(&'a LogSource);
+
+impl Drop for EndEmitting<'_> {
+    fn drop(&mut self) {
+        let _guard = self.0.emitting.lock().unwrap_or_else(PoisonError::into_inner);
+        // Release: pairs with the Acquire in `is_pending`.
+        self.0.is_busy.store(false, Ordering::Release);
+        self.0.has_emitted.notify_all();
+    }
+}
+
+impl Incoming {
+    fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty() || self.dropped + self.corrupt > 0
+    }
+
+    /// Fills `batch`. Returns how many records were dropped, and found overwritten.
+    fn next_batch(&mut self, source: &LogSource, batch: &mut Vec<RawRecord>) -> (u64, u64) {
+        while batch.len() < BATCH {
+            match self.backlog.pop_front() {
+                Some(record) => batch.push(record),
+                None => match self.next(source) {
+                    Some(record) => batch.push(record),
+                    None => break,
+                },
+            }
+        }
+        for record in &batch[batch.len().saturating_sub(KEPT)..] {
+            self.keep(record);
+        }
+        self.dropped += self.reader.take_dropped(source.ring().control);
+        (std::mem::take(&mut self.dropped), std::mem::take(&mut self.corrupt))
+    }
+
+    /// The next record in the ring. Definitions are taken on the way.
+    fn next(&mut self, source: &LogSource) -> Option<RawRecord> {
+        loop {
+            let mut bytes = self.spare.pop().unwrap_or_default();
+            bytes.clear();
+            let popped = self.reader.pop(source.ring(), &mut bytes);
+            source.head.store(self.reader.head(), Ordering::Release);
+            match popped {
+                Popped::Empty => {
+                    self.spare.push(bytes);
+                    return None;
+                }
+                Popped::Corrupt => self.corrupt += 1,
+                Popped::Record => match self.accept(bytes) {
+                    Ok(Some(record)) => return Some(record),
+                    Ok(None) => {}
+                    Err(()) => self.corrupt += 1,
+                },
+            }
+        }
+    }
+
+    /// Takes a record; `None` if it is a definition.
+    fn accept(&mut self, bytes: Vec<u8>) -> std::result::Result<Option<RawRecord>, ()> {
+        let (head, rest) = Reader::new(&bytes).ok_or(())?;
+        if head.kind == Kind::Definition {
+            let definition = rest.definition().ok_or(())?;
+            let callsite = callsite::of(&definition).ok_or(())?;
+            self.callsites.insert(head.callsite, callsite);
+            return Ok(None);
+        }
+        let callsite = *self.callsites.get(&head.callsite).ok_or(())?;
+        Ok(Some(RawRecord { callsite, bytes }))
+    }
+
+    /// Keeps a copy of a record.
+    fn keep(&mut self, record: &RawRecord) {
+        let oldest = if self.kept.len() < KEPT { None } else { self.kept.pop_front() };
+        let mut bytes = oldest.map(|record| record.bytes).unwrap_or_default();
+        bytes.clear();
+        bytes.extend_from_slice(&record.bytes);
+        self.kept.push_back(RawRecord { callsite: record.callsite, bytes });
+    }
+
+    fn recycle(&mut self, batch: &mut Vec<RawRecord>) {
+        let room = SPARE_MAX.saturating_sub(self.spare.len());
+        self.spare.extend(batch.drain(..).map(|record| record.bytes).take(room));
+    }
+}
+
+impl std::fmt::Debug for LogSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogSource").field("worker", &self.worker).finish_non_exhaustive()
+    }
+}
