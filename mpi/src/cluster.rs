@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::executable;
 use crate::launcher::{self, Processors};
 use crate::link::{Link, PIECE_BYTES};
+use crate::product;
 
 /// The variable that limits the bytes of one call of MPI, for tests.
 const PIECE_VARIABLE: &str = "BRIGADE_MPI_PIECE_BYTES";
@@ -44,6 +45,8 @@ pub struct Cluster {
     pub(crate) link: Link,
     workers: Vec<usize>,
     warning: Option<String>,
+    /// From how many ranks on a product uses a grid of them.
+    pub(crate) grid_ranks: usize,
     /// Whether rank 0 is in a call of `imap_unordered`.
     pub(crate) is_farming: std::cell::Cell<bool>,
     /// Dropped last: that is `MPI_Finalize`.
@@ -59,6 +62,7 @@ struct Hello {
     host: String,
     processors: Processors,
     piece_bytes: usize,
+    grid_ranks: usize,
 }
 
 impl Cluster {
@@ -104,12 +108,14 @@ impl Cluster {
             host: environment::processor_name().unwrap_or_else(|_| "a node".to_owned()),
             processors: Processors::now(),
             piece_bytes: piece_bytes(),
+            grid_ranks: product::grid_ranks(),
         };
         let all = link.all_gather(hello)?;
         link.set_hosts(all.iter().map(|hello| hello.host.clone()).collect());
         let made = make_pool(pool, &all, link.rank(), executable);
         let pool = link.agree(made)?;
         link.set_piece_bytes(all[0].piece_bytes);
+        let grid_ranks = all[0].grid_ranks;
         let workers = link.all_gather(pool.workers())?;
         let ranks: Vec<_> = all.into_iter().map(|hello| (hello.host, hello.processors)).collect();
         let warning = launcher::binding_warning(&ranks);
@@ -118,7 +124,8 @@ impl Cluster {
         }
         let _not_send = std::marker::PhantomData;
         let is_farming = std::cell::Cell::new(false);
-        Ok(Cluster { pool, link, workers, warning, is_farming, _universe: universe, _not_send })
+        let _universe = universe;
+        Ok(Cluster { pool, link, workers, warning, grid_ranks, is_farming, _universe, _not_send })
     }
 
     /// This rank's number, from 0.

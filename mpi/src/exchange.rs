@@ -79,7 +79,7 @@ pub(crate) fn fetch_rows<T: Pod, const N: usize>(
 }
 
 /// What two ranges have in common.
-fn common(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
+pub(crate) fn common(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
     let start = a.start.max(b.start);
     start..a.end.min(b.end).max(start)
 }

@@ -16,7 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
         no_file,
     ),
     ("a_reduction_has_the_same_bits_on_any_number_of_ranks_and_workers", same_output, reduces),
-    ("a_product_has_the_same_bits_on_any_number_of_ranks_and_workers", same_output, multiplies),
+    ("a_product_has_the_same_bits_on_any_number_of_ranks_and_workers", same_products, multiplies),
     ("a_factorial_is_that_of_one_pool", each, factorials),
     ("a_death_in_a_reduction_is_an_error_on_every_rank", || drop(Job::new(3).succeed()), fails),
 ];
@@ -36,6 +36,16 @@ fn same_output() {
     {
         let job = Job::new(ranks).env(WORKERS, workers).env("BRIGADE_MPI_PIECE_BYTES", piece);
         assert_eq!(job.succeed(), expected, "{ranks} ranks with {workers} workers");
+    }
+}
+
+/// The same, also on a grid of two by two and of two by three ranks.
+fn same_products() {
+    same_output();
+    let expected = Job::new(1).env(WORKERS, 1).succeed();
+    for (ranks, workers, piece) in [(4, 2, 1 << 20), (6, 1, 1000)] {
+        let job = Job::new(ranks).env(WORKERS, workers).env("BRIGADE_MPI_PIECE_BYTES", piece);
+        assert_eq!(job.env("BRIGADE_MPI_GRID_RANKS", 4).succeed(), expected, "{ranks} ranks");
     }
 }
 
@@ -174,8 +184,16 @@ fn reduces() {
 
 fn multiplies() {
     let cluster = cluster();
-    let shapes =
-        [[1, 1, 1], [3, 2, 5], [0, 4, 2], [2, 0, 2], [40, 600, 1], [5, 1100, 33], [70, 1537, 130]];
+    let shapes = [
+        [1, 1, 1],
+        [3, 2, 5],
+        [0, 4, 2],
+        [2, 0, 2],
+        [40, 600, 1],
+        [5, 1100, 33],
+        [70, 1537, 200],
+        [9, 700, 193],
+    ];
     for [m, k, n] in shapes {
         let (a, b) = (whole(&cluster, [m, k]), whole(&cluster, [k, n]));
         let distributed = |array: &Option<_>| DistArray::scatter(&cluster, array.as_ref()).unwrap();

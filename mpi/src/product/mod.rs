@@ -1,5 +1,8 @@
 //! Matrix products of distributed arrays.
 
+mod grid;
+mod ring;
+
 use std::ops::Range;
 
 use brigade::{Matrix, MatrixMut, Pool, Scalar, SharedArray};
@@ -7,15 +10,23 @@ use brigade::{Matrix, MatrixMut, Pool, Scalar, SharedArray};
 use crate::array::DistArray;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
+use crate::product::grid::{Grid, GridPanels};
+use crate::product::ring::Ring;
 
 /// Rows of B that travel and are multiplied at a time. The sum over one panel is rounded into C, so
 /// this number decides the bits of the result; it is the depth of brigade's own blocks.
 const PANEL: usize = 512;
 
-/// The ring in which a panel travels from rank to rank.
-struct Ring<'c, T: Scalar> {
-    cluster: &'c Cluster,
-    b: &'c DistArray<T>,
+/// The variable that sets from how many ranks on a grid is used, for tests.
+const GRID_VARIABLE: &str = "BRIGADE_MPI_GRID_RANKS";
+
+/// The default: on fewer ranks a grid saves little, and needs more memory for A.
+const GRID_RANKS: usize = 9;
+
+/// How panels of B come to a rank.
+trait Panels<T: Scalar> {
+    /// Brings the rows `panel` of B, or this rank's columns of them, to every rank.
+    fn pass(&self, panel: Range<usize>, into: &mut SharedArray<T>);
 }
 
 impl Cluster {
@@ -25,6 +36,14 @@ impl Cluster {
     /// in a ring, each while the one before is multiplied. So a rank receives each element of B
     /// that it does not own once, and sends it on at most once: `k * n` elements each way. Besides
     /// its blocks a rank needs memory for two panels.
+    ///
+    /// Nine ranks or more form a grid of p x q, if their number is not prime, p <= q and B has at
+    /// least 64 columns for each column of the grid. A rank then computes a block of C from `m / p`
+    /// rows of A and `n / q` columns of B, receives those only, and needs memory for those rows
+    /// of A, that block and two panels of `n / q` columns.
+    ///
+    /// Panels lie at multiples of 512, so the bits are the same for any number of ranks and
+    /// workers.
     ///
     /// # Shapes
     ///
@@ -60,27 +79,48 @@ impl Cluster {
             return Err(Error::invalid("A and B", shapes, "as many columns of A as rows of B"));
         }
         let mut c = DistArray::of_blocks(self, &[m, n], a.starts())?;
+        let Some(grid) = Grid::new(self, self.grid_ranks, m, n) else {
+            let ring = Ring { cluster: self, b };
+            self.multiply_panels(&Block::of(a), (k, n), &ring, c.local_mut())?;
+            return Ok(c);
+        };
+        let rows = grid.fetch_a(self, a)?;
+        let [height, width] = grid.block();
+        let block = self.pool().zeroed([height, width]).map_err(Error::from);
+        let mut block = self.link.agree(block)?;
+        let panels = GridPanels { grid: &grid, cluster: self, b };
+        let all = Block { local: &rows, rows: 0..height };
+        self.multiply_panels(&all, (k, width), &panels, &mut block)?;
+        grid.collect(self, &block, &mut c);
+        Ok(c)
+    }
+
+    /// Multiplies this rank's block of A by all panels of B, of which a row has `n` elements; each
+    /// panel travels while the one before is multiplied.
+    fn multiply_panels<T: Scalar>(
+        &self,
+        a: &Block<'_, T>,
+        (k, n): (usize, usize),
+        way: &impl Panels<T>,
+        c: &mut SharedArray<T>,
+    ) -> Result<()> {
         let buffer = || self.pool().for_overwrite::<T>([PANEL.min(k), n]);
         let buffers = buffer().and_then(|first| Ok((first, buffer()?))).map_err(Error::from);
         let (mut now, mut next) = self.link.agree(buffers)?;
         let panels: Vec<_> = (0..k).step_by(PANEL).map(|at| at..k.min(at + PANEL)).collect();
-        let ring = Ring { cluster: self, b };
         let mut outcome = Ok(());
         if let Some(first) = panels.first() {
-            ring.pass(first.clone(), &mut now);
+            way.pass(first.clone(), &mut now);
         }
         for (at, panel) in panels.iter().enumerate() {
-            let following = panels.get(at + 1).cloned();
-            let is_active = outcome.is_ok() && !a.rows().is_empty();
-            let (pool, c) = (self.pool(), c.local_mut());
+            let is_active = outcome.is_ok() && !a.rows.is_empty();
+            let (pool, current, c) = (self.pool(), &now, &mut *c);
             let multiplied = std::thread::scope(|threads| {
-                let job = is_active.then(|| {
-                    let (a, now, panel) = (Block::of(a), &now, panel.clone());
-                    threads.spawn(move || multiply(pool, &a, panel, now, c))
-                });
+                let job = is_active
+                    .then(|| threads.spawn(move || multiply(pool, a, panel.clone(), current, c)));
                 // Only this thread speaks MPI.
-                if let Some(following) = following {
-                    ring.pass(following, &mut next);
+                if let Some(following) = panels.get(at + 1) {
+                    way.pass(following.clone(), &mut next);
                 }
                 job.map_or(Ok(()), |job| {
                     job.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -90,40 +130,14 @@ impl Cluster {
             outcome = outcome.and(multiplied);
             std::mem::swap(&mut now, &mut next);
         }
-        self.link.agree(outcome.map_err(Error::from))?;
-        Ok(c)
+        self.link.agree(outcome.map_err(Error::from))
     }
 }
 
-impl<T: Scalar> Ring<'_, T> {
-    /// Brings the rows `panel` of B to every rank. They start at the ranks that own them, and each
-    /// rank passes them on to the next.
-    ///
-    /// For a part of one owner, the owner waits for nobody, and each other rank for the one
-    /// before it. All ranks treat the parts in the same order. So some rank can always go on.
-    fn pass(&self, panel: Range<usize>, into: &mut SharedArray<T>) {
-        let (link, starts) = (&self.cluster.link, self.b.starts());
-        let (rank, size) = (link.rank(), link.size());
-        let (before, after) = ((rank + size - 1) % size, (rank + 1) % size);
-        let row_len = self.b.shape()[1];
-        for owner in 0..size {
-            let rows = panel.start.max(starts[owner])..panel.end.min(starts[owner + 1]);
-            if rows.is_empty() || row_len == 0 {
-                continue;
-            }
-            let place = (rows.start - panel.start) * row_len..(rows.end - panel.start) * row_len;
-            let part = &mut into.as_mut_slice()[place];
-            if owner == rank {
-                let first = (rows.start - starts[rank]) * row_len;
-                part.copy_from_slice(&self.b.as_slice()[first..first + part.len()]);
-            } else {
-                link.exchange(&[], vec![(before, bytemuck::cast_slice_mut(part))]);
-            }
-            if after != owner {
-                link.exchange(&[(after, bytemuck::cast_slice(part))], Vec::new());
-            }
-        }
-    }
+/// From how many ranks on this process wants a grid.
+pub(crate) fn grid_ranks() -> usize {
+    let text = std::env::var(GRID_VARIABLE).ok();
+    text.and_then(|text| text.parse().ok()).unwrap_or(GRID_RANKS)
 }
 
 /// A rank's block of A.

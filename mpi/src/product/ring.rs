@@ -1,0 +1,46 @@
+//! A matrix B that travels in a ring.
+
+use std::ops::Range;
+
+use brigade::{Scalar, SharedArray};
+
+use crate::array::DistArray;
+use crate::cluster::Cluster;
+use crate::exchange::common;
+use crate::product::Panels;
+
+/// Panels of B, whole, for every rank.
+pub(super) struct Ring<'c, T: Scalar> {
+    pub(super) cluster: &'c Cluster,
+    pub(super) b: &'c DistArray<T>,
+}
+
+impl<T: Scalar> Panels<T> for Ring<'_, T> {
+    /// The rows start at the ranks that own them, and each rank passes them on to the next.
+    ///
+    /// For a part of one owner, the owner waits for nobody, and each other rank for the one
+    /// before it. All ranks treat the parts in the same order. So some rank can always go on.
+    fn pass(&self, panel: Range<usize>, into: &mut SharedArray<T>) {
+        let (link, starts) = (&self.cluster.link, self.b.starts());
+        let (rank, size) = (link.rank(), link.size());
+        let (before, after) = ((rank + size - 1) % size, (rank + 1) % size);
+        let row_len = self.b.shape()[1];
+        for owner in 0..size {
+            let rows = common(&panel, &(starts[owner]..starts[owner + 1]));
+            if rows.is_empty() || row_len == 0 {
+                continue;
+            }
+            let place = (rows.start - panel.start) * row_len..(rows.end - panel.start) * row_len;
+            let part = &mut into.as_mut_slice()[place];
+            if owner == rank {
+                let first = (rows.start - starts[rank]) * row_len;
+                part.copy_from_slice(&self.b.as_slice()[first..first + part.len()]);
+            } else {
+                link.exchange(&[], vec![(before, bytemuck::cast_slice_mut(part))]);
+            }
+            if after != owner {
+                link.exchange(&[(after, bytemuck::cast_slice(part))], Vec::new());
+            }
+        }
+    }
+}
