@@ -55,6 +55,7 @@ fn owners() -> u32 {
 
 /// The bytes of a memory.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one for each object, behind an `Arc`")]
 pub(crate) enum Backing {
     /// A span of this process's own arena, from its first aligned byte on.
     Span(Span),
