@@ -27,7 +27,7 @@ fn what_a_pool_does_is_published_and_gone_when_the_pool_is_dropped() {
         let pool = Pool::builder().workers(2).name("published").build().unwrap();
         let own = named("published").expect("published when it is built");
         assert_eq!((own.pid, own.target, own.workers.len()), (std::process::id(), 2, 2));
-        pool.submit(|()| std::process::abort(), ()).unwrap().join().map(|()| ()).unwrap_err();
+        pool.submit(|()| std::process::abort(), ()).unwrap().join().map(|()| 0).unwrap_err();
         let runs = pool.submit(|()| while !brigade::is_cancelled() {}, ()).unwrap();
         wait_for(|| named("published").is_some_and(|own| own.stats.running == 1));
         let own = named("published").unwrap();

@@ -73,7 +73,7 @@ fn a_death_and_the_restart_are_in_the_file_and_so_is_what_runs_at_its_end() {
         let file = TraceFile::new("death");
         let pool = pool(1);
         pool.timeline(&file.0).unwrap();
-        pool.submit(|()| std::process::abort(), ()).unwrap().join().map(|()| ()).unwrap_err();
+        pool.submit(|()| std::process::abort(), ()).unwrap().join().map(|()| 0).unwrap_err();
         let runs = pool.submit(|()| while !brigade::is_cancelled() {}, ()).unwrap();
         while !runs.is_running() {
             std::thread::yield_now();
