@@ -45,6 +45,10 @@ impl Settings {
             let expected = "a name without '=' and a value, both without zero bytes";
             return Err(Error::invalid("an environment variable", name.escape_debug(), expected));
         }
+        if let Some(name) = self.env_removed.iter().find(|name| !is_name(name)) {
+            let (what, expected) = ("an environment variable to remove", "a name without '='");
+            return Err(Error::invalid(what, name.escape_debug(), expected));
+        }
         Ok(())
     }
 

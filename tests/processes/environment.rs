@@ -97,6 +97,14 @@ fn a_removed_variable_reaches_neither_the_workers_nor_the_fork_server() {
         let builder = Pool::builder().workers(1).env_remove("BRIGADE_LAUNCHER");
         let again = builder.env("BRIGADE_LAUNCHER", "2").build().unwrap();
         assert_eq!(again.submit(environments, ()).unwrap().join().unwrap(), (true, false));
+        let builder = Pool::builder().workers(1).env("BRIGADE_LAUNCHER", "3");
+        let kept = builder.env_remove_inherited("BRIGADE_LAUNCHER").build().unwrap();
+        let value = kept.submit(|()| std::env::var("BRIGADE_LAUNCHER").ok(), ()).unwrap();
+        assert_eq!(value.join().unwrap().as_deref(), Some("3"));
+        for name in ["A=B", ""] {
+            let error = Pool::builder().env_remove(name).build().unwrap_err().to_string();
+            assert!(error.contains("without '='"), "{error}");
+        }
     });
 }
 

@@ -40,4 +40,22 @@ impl PoolBuilder {
         self.config.settings.env_removed.insert(name);
         self
     }
+
+    /// As [`env_remove`](PoolBuilder::env_remove), but what [`env`](PoolBuilder::env) sets stays
+    /// set, before or after: for libraries that remove variables and leave the choice to their
+    /// callers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let builder = Pool::builder().workers(1).env("PATH", "/opt").env_remove_inherited("PATH");
+    /// let task = builder.build()?.submit(|()| std::env::var("PATH").ok(), ())?;
+    /// assert_eq!(task.join()?.as_deref(), Some("/opt"));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn env_remove_inherited(mut self, name: impl Into<String>) -> PoolBuilder {
+        self.config.settings.env_removed.insert(name.into());
+        self
+    }
 }
