@@ -28,14 +28,17 @@ struct Arguments {
     mib: usize,
 }
 
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
 /// The shortest of some repetitions.
-fn best(repeat: usize, mut run: impl FnMut()) -> Duration {
+fn best<T>(repeat: usize, mut run: impl FnMut() -> Outcome<T>) -> Outcome<Duration> {
     let time = |_| {
         let since = Instant::now();
-        run();
-        since.elapsed()
+        drop(run()?);
+        Ok(since.elapsed())
     };
-    (0..repeat).map(time).min().unwrap_or_default()
+    let times = (0..repeat).map(time).collect::<Outcome<Vec<_>>>()?;
+    Ok(times.into_iter().min().unwrap_or_default())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -48,28 +51,28 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     say(format!("{} ranks with {workers} workers", cluster.size()));
 
-    let took = best(3, || drop(cluster.map(0..tasks, |n| n).map(|results| check(&results))));
+    let took = best(3, || values(cluster.map(0..tasks, |n| n)?))?;
     say(format!("{:.0} empty tasks a second", tasks as f64 / took.as_secs_f64()));
-    let took = best(200, || drop(cluster.map(0..cluster.size(), |n| n)));
+    let took = best(200, || values(cluster.map(0..cluster.size(), |n| n)?))?;
     say(format!("{took:.1?} for a task on every rank, there and back"));
     let bytes = vec![7u8; mib << 20];
     let text = || (cluster.rank() == 0).then(|| String::from_utf8_lossy(&bytes).into_owned());
-    let took = best(3, || drop(cluster.map(text(), |text: String| text.len())));
+    let took = best(3, || values(cluster.map(text(), |text: String| text.len())?))?;
     say(format!("{took:.1?} for a task with an argument of {mib} MiB"));
 
-    let took = best(1000, || drop(cluster.all_gather(())));
+    let took = best(1000, || Ok(cluster.all_gather(())?))?;
     say(format!("{took:.1?} for all_gather of nothing"));
     let mut rows = DistArray::<f64>::zeroed(&cluster, &[64, 1024], 1)?;
-    let took = best(1000, || rows.exchange_halo(&cluster));
+    let took = best(1000, || Ok(rows.exchange_halo(&cluster)?))?;
     say(format!("{took:.1?} to exchange a halo of 8 KiB"));
     let whole = SharedArray::<f64>::zeroed([1024, mib << 7])?;
     let whole = (cluster.rank() == 0).then_some(&whole);
-    let took = best(3, || drop(DistArray::scatter(&cluster, whole)));
+    let took = best(3, || Ok(DistArray::scatter(&cluster, whole)?))?;
     let moved = (mib << 20) as f64 * (1.0 - 1.0 / cluster.size() as f64);
     say(format!("{:.2} GB/s scattered", moved / took.as_secs_f64() / 1e9));
 
     let matrix = DistArray::<f64>::zeroed(&cluster, &[size, size], 0)?;
-    let took = best(3, || drop(cluster.matmul(&matrix, &matrix)));
+    let took = best(3, || Ok(cluster.matmul(&matrix, &matrix)?))?;
     let operations = 2.0 * (size as f64).powi(3);
     say(format!(
         "{:.1} GFLOP/s: {size} x {size} in {took:.1?}",
@@ -78,6 +81,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn check(results: &[Result<usize, brigade_mpi::Failure>]) {
-    assert!(results.iter().all(Result::is_ok), "a task has failed");
+/// The values, or the first failure.
+fn values(results: Vec<Result<usize, brigade_mpi::Failure>>) -> Outcome<Vec<usize>> {
+    Ok(results.into_iter().collect::<Result<_, _>>()?)
 }

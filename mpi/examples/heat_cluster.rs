@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let since = Instant::now();
     for _ in 0..arguments.steps {
         step(cluster.pool(), now.local(), next.local_mut())?;
-        next.exchange_halo(&cluster);
+        next.exchange_halo(&cluster)?;
         std::mem::swap(&mut now, &mut next);
     }
     let seconds = since.elapsed().as_secs_f64();
@@ -78,7 +78,7 @@ fn plate(cluster: &Cluster, size: usize) -> Result<DistArray<f64>, brigade_mpi::
             *element = at(i) * at(i) - at(j) * at(j);
         }
     }
-    plate.exchange_halo(cluster);
+    plate.exchange_halo(cluster)?;
     Ok(plate)
 }
 

@@ -3,6 +3,7 @@
 use brigade::{Pool, PoolBuilder};
 use mpi::Threading;
 use mpi::environment::{self, Universe};
+use mpi::traits::Communicator;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -47,18 +48,19 @@ pub struct Cluster {
     warning: Option<String>,
     /// From how many ranks on a product uses a grid of them.
     pub(crate) grid_ranks: usize,
-    /// Whether rank 0 is in a call of `imap_unordered`.
-    pub(crate) is_farming: std::cell::Cell<bool>,
     /// Dropped last: that is `MPI_Finalize`.
     _universe: Universe,
     /// MPI is called by one thread.
     _not_send: std::marker::PhantomData<*const ()>,
 }
 
-/// What the ranks tell each other before they start.
+/// What the ranks tell each other first: the hash of the executable, and the node. Programs with
+/// different versions of this crate exchange it too, so its form never changes.
+type Identity = ([u8; 8], String);
+
+/// What ranks with the same executable tell each other before they start.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Hello {
-    executable: u64,
     host: String,
     processors: Processors,
     piece_bytes: usize,
@@ -71,15 +73,20 @@ impl Cluster {
     ///
     /// If `pool` leaves the number of workers open, the ranks of a node share its processors.
     /// Environment variables of launchers (`OMPI_`, `PMIX_`, `PMI_`, `SLURM_`, `HYDRA_` and
-    /// similar) do not reach the workers. Rank 0 prints a warning to standard error if a rank is
-    /// bound to fewer processors than its share.
+    /// similar) do not reach the workers, unless `pool` sets them. Children that
+    /// [`brigade::Process`] starts inherit them like other variables; its builder can remove them.
+    /// Rank 0 prints a warning to standard error if a rank is bound to fewer processors than its
+    /// share.
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyInitialized`]; [`Error::Threads`] if the MPI library cannot be used beside
-    /// threads; [`Error::DifferentExecutable`]; [`Error::Brigade`] if this rank's pool could not be
-    /// made, [`Error::RankFailed`] if that of another rank could not. The last three are returned
-    /// on every rank.
+    /// - [`Error::AlreadyInitialized`], and [`Error::Threads`] if the MPI library cannot be used
+    ///   beside threads: on this rank.
+    /// - [`Error::DifferentExecutable`], on every rank; instead of it [`Error::File`] on a rank
+    ///   that cannot read its executable.
+    /// - [`Error::Brigade`] if this rank's pool could not be made; then [`Error::RankFailed`] on
+    ///   the others.
+    /// - [`Error::Codec`] if a message of another rank could not be read.
     ///
     /// # Examples
     ///
@@ -98,21 +105,22 @@ impl Cluster {
         }
         let (universe, provided) = environment::initialize_with_threading(Threading::Funneled)
             .ok_or(Error::AlreadyInitialized)?;
-        let mut link = Link::new(universe.world(), PIECE_BYTES);
+        // A communicator of its own: messages of other users of MPI do not mix with these.
+        let mut link = Link::new(universe.world().duplicate(), PIECE_BYTES);
         if provided < Threading::Funneled {
             return Err(Error::Threads { provided: format!("{provided:?}") });
         }
-        let executable = executable::identity();
+        let host = environment::processor_name().unwrap_or_else(|_| "a node".to_owned());
+        let hosts = same_executable(&link, &host)?;
+        link.set_hosts(hosts);
         let hello = Hello {
-            executable: *executable.as_ref().unwrap_or(&0),
-            host: environment::processor_name().unwrap_or_else(|_| "a node".to_owned()),
+            host,
             processors: Processors::now(),
             piece_bytes: piece_bytes(),
             grid_ranks: product::grid_ranks(),
         };
         let all = link.all_gather(hello)?;
-        link.set_hosts(all.iter().map(|hello| hello.host.clone()).collect());
-        let made = make_pool(pool, &all, link.rank(), executable);
+        let made = make_pool(pool, &all, link.rank());
         let pool = link.agree(made)?;
         link.set_piece_bytes(all[0].piece_bytes);
         let grid_ranks = all[0].grid_ranks;
@@ -123,9 +131,8 @@ impl Cluster {
             eprintln!("brigade-mpi: {text}");
         }
         let _not_send = std::marker::PhantomData;
-        let is_farming = std::cell::Cell::new(false);
         let _universe = universe;
-        Ok(Cluster { pool, link, workers, warning, grid_ranks, is_farming, _universe, _not_send })
+        Ok(Cluster { pool, link, workers, warning, grid_ranks, _universe, _not_send })
     }
 
     /// This rank's number, from 0.
@@ -240,23 +247,25 @@ impl std::fmt::Debug for Cluster {
     }
 }
 
-/// This rank's pool, if the ranks may work together.
-fn make_pool(
-    mut builder: PoolBuilder,
-    all: &[Hello],
-    rank: usize,
-    executable: std::io::Result<u64>,
-) -> Result<Pool> {
+/// The node of each rank, if all run the same executable.
+fn same_executable(link: &Link, host: &str) -> Result<Vec<String>> {
+    let executable = executable::identity();
+    let own = executable.as_ref().map_or([0; 8], |hash| hash.to_le_bytes());
+    let all: Vec<Identity> = link.all_gather((own, host.to_owned()))?;
     executable.map_err(|source| Error::File { path: "/proc/self/exe".into(), source })?;
-    let first = &all[0];
-    if let Some(rank) = all.iter().position(|hello| hello.executable != first.executable) {
-        let host = all[rank].host.clone();
-        return Err(Error::DifferentExecutable { rank, host, first: first.host.clone() });
+    if let Some(rank) = all.iter().position(|(hash, _)| *hash != all[0].0) {
+        let (host, first) = (all[rank].1.clone(), all[0].1.clone());
+        return Err(Error::DifferentExecutable { rank, host, first });
     }
+    Ok(all.into_iter().map(|(_, host)| host).collect())
+}
+
+/// This rank's pool.
+fn make_pool(mut builder: PoolBuilder, all: &[Hello], rank: usize) -> Result<Pool> {
     let own = &all[rank];
     let on_node = all.iter().filter(|hello| hello.host == own.host).count();
     for name in launcher::variables() {
-        builder = builder.env_remove(name);
+        builder = builder.env_remove_inherited(name);
     }
     Ok(builder.workers_or(own.processors.workers(on_node)).build()?)
 }

@@ -89,7 +89,8 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// [`Error::Codec`](crate::Error::Codec).
+    /// [`Error::Codec`](crate::Error::Codec); [`Error::InvalidArgument`](crate::Error) on rank 0 in
+    /// a call of [`imap_unordered`](Cluster::imap_unordered) that is not at its end.
     ///
     /// # Examples
     ///

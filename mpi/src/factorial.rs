@@ -37,6 +37,7 @@ impl Cluster {
     /// # Ok::<(), brigade_mpi::Error>(())
     /// ```
     pub fn factorial(&self, n: u64) -> Result<Option<SharedBigUint>> {
+        self.link.expect_idle()?;
         let (rank, size) = (self.rank() as u64, self.size() as u64);
         let part = |rank: u64| {
             let start = u128::from(n) * u128::from(rank) / u128::from(size);
@@ -75,7 +76,7 @@ fn merge(link: &Link, pool: &Pool, own: Result<SharedBigUint>) -> Result<SharedB
     while step < size {
         if rank % (2 * step) == step {
             let limbs = product.as_ref().map_or(&[][..], SharedBigUint::limbs);
-            drop(link.send(rank - step, Kind::Call, &limbs.len())?);
+            link.send_whole(rank - step, Kind::Call, &limbs.len())?;
             link.exchange(&[(rank - step, bytemuck::cast_slice(limbs))], Vec::new());
             return product;
         }

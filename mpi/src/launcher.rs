@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 ///
 /// A worker is no rank. A library of MPI in it, or a program that it starts, would take itself for
 /// the rank whose variables it has.
-const PREFIXES: [&str; 12] = [
+const PREFIXES: [&str; 19] = [
     "OMPI_", "OPAL_", "ORTE_", "PMIX_", "PMI_", "PRTE_", "HYDRA_", "HYDI_", "MPIEXEC_", "MPIR_",
-    "MPI_", "SLURM_",
+    "MPI_", "SLURM_", "SLURMD_", "PALS_", "ALPS_", "MV2_", "I_MPI_", "FLUX_", "JSM_",
 ];
 
 /// Whether a launcher set this variable.
@@ -25,8 +25,10 @@ pub(crate) fn variables() -> Vec<String> {
 /// The processors of a rank, as it sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Processors {
-    /// Those that this process may use.
+    /// Those that this process can keep busy: its binding and its cgroup's quota of time allow it.
     pub(crate) own: usize,
+    /// Those that it is bound to, whatever its quota is.
+    pub(crate) bound: usize,
     /// Those that its cgroup may use on this node.
     pub(crate) node: usize,
 }
@@ -34,7 +36,8 @@ pub(crate) struct Processors {
 impl Processors {
     pub(crate) fn now() -> Processors {
         let own = std::thread::available_parallelism().map_or(1, usize::from);
-        Processors { own, node: of_cgroup().or_else(online).unwrap_or(own).max(own) }
+        let bound = of_thread().unwrap_or(own);
+        Processors { own, bound, node: of_cgroup().or_else(online).unwrap_or(own).max(bound) }
     }
 
     /// How many workers a rank has, if its program leaves that open: with several ranks on a
@@ -53,7 +56,7 @@ impl Processors {
 pub(crate) fn binding_warning(ranks: &[(String, Processors)]) -> Option<String> {
     let on_node = |host: &String| ranks.iter().filter(|(other, _)| other == host).count();
     let is_bound = |(host, processors): &&(String, Processors)| {
-        processors.own < processors.share(on_node(host))
+        processors.bound < processors.share(on_node(host))
     };
     let bound = ranks.iter().filter(is_bound).count();
     let rank = ranks.iter().position(|rank| is_bound(&rank))?;
@@ -61,11 +64,17 @@ pub(crate) fn binding_warning(ranks: &[(String, Processors)]) -> Option<String> 
     Some(format!(
         "rank {rank} on {host} is bound to {} of {} processors, and its share is {}{}: start the \
          job with `mpirun --bind-to none`, and with `--map-by ppr:1:node` for one rank a node",
-        processors.own,
+        processors.bound,
         processors.node,
         processors.share(on_node(host)),
         if bound > 1 { format!(" (and so for {} other ranks)", bound - 1) } else { String::new() },
     ))
+}
+
+/// The processors that this thread is bound to.
+fn of_thread() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/thread-self/status").ok()?;
+    count(text.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?)
 }
 
 /// The processors of this process's cgroup, or of the nearest one above it that lists them.
@@ -110,11 +119,14 @@ mod tests {
 
     #[test]
     fn only_ranks_with_less_than_their_share_are_warned_about() {
-        let rank = |host: &str, own, node| (host.to_owned(), Processors { own, node });
+        let rank = |host: &str, own, node| (host.to_owned(), Processors { own, bound: own, node });
         // One rank a node, unbound; two on a node, each bound to its half.
         assert_eq!(binding_warning(&[rank("a", 8, 8), rank("b", 4, 8), rank("b", 4, 8)]), None);
         // More ranks than processors.
         assert_eq!(binding_warning(&[rank("a", 1, 1), rank("a", 1, 1)]), None);
+        // A quota of two processors, and no binding.
+        let limited = Processors { own: 2, bound: 8, node: 8 };
+        assert_eq!(binding_warning(&[("a".to_owned(), limited)]), None);
         let warning = binding_warning(&[rank("a", 8, 8), rank("b", 1, 8), rank("c", 2, 8)]);
         let warning = warning.unwrap();
         assert!(warning.starts_with("rank 1 on b is bound to 1 of 8"), "{warning}");
@@ -123,9 +135,9 @@ mod tests {
 
     #[test]
     fn a_rank_has_as_many_workers_as_its_share_and_its_binding_allow() {
-        let processors = Processors { own: 8, node: 8 };
+        let processors = Processors { own: 8, bound: 8, node: 8 };
         assert_eq!([1, 2, 3, 9].map(|ranks| processors.workers(ranks)), [8, 4, 2, 1]);
-        assert_eq!(Processors { own: 2, node: 8 }.workers(1), 2);
+        assert_eq!(Processors { own: 2, bound: 8, node: 8 }.workers(1), 2);
     }
 
     #[test]
@@ -133,6 +145,9 @@ mod tests {
         for name in
             ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_FD", "SLURM_PROCID", "HYDI_CONTROL_FD"]
         {
+            assert!(is_launcher_variable(name), "{name}");
+        }
+        for name in ["SLURMD_NODENAME", "PALS_RANKID", "MV2_COMM_WORLD_RANK", "I_MPI_PMI_LIBRARY"] {
             assert!(is_launcher_variable(name), "{name}");
         }
         for name in ["PATH", "OMP_NUM_THREADS", "BRIGADE_KERNEL", "MPICH_DIR"] {

@@ -5,8 +5,8 @@
 //! user function runs in a rank itself, so a crash of a task is no crash of a rank: it is an error
 //! of that task, with the rank, the node and the cause.
 //!
-//! [`Cluster::map`] and [`Cluster::imap_unordered`] run a function over many items. [`DistArray`] is an
-//! array whose rows are distributed over the ranks.
+//! [`Cluster::map`] and [`Cluster::imap_unordered`] run a function over many items. [`DistArray`]
+//! is an array whose rows are distributed over the ranks.
 
 mod array;
 mod backoff;

@@ -13,7 +13,8 @@
 //! All ranks make the same calls in the same order. A rank that waits for another one which has
 //! left the cluster would wait forever; then it ends the job, and says who waited for whom.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mpi::request::{LocalScope, Request, scope};
@@ -24,7 +25,7 @@ use serde::de::DeserializeOwned;
 
 use crate::backoff::Backoff;
 use crate::error::{Error, Result};
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, as_rank};
 
 /// What a message is about; its number is its tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub(crate) struct Link {
     hosts: Vec<String>,
     /// When it was noticed that a rank has left.
     left: RefCell<Vec<Option<Instant>>>,
+    /// Whether this is rank 0 in a call of `imap_unordered`: the other ranks are at its service.
+    is_farming: Cell<bool>,
 }
 
 impl Link {
@@ -62,7 +65,8 @@ impl Link {
         let index = |number: i32| usize::try_from(number).unwrap_or_default();
         let (rank, size) = (index(world.rank()), index(world.size()));
         let left = RefCell::new(vec![None; size]);
-        Link { world, rank, size, piece_bytes, hosts: Vec::new(), left }
+        let is_farming = Cell::new(false);
+        Link { world, rank, size, piece_bytes, hosts: Vec::new(), left, is_farming }
     }
 
     pub(crate) fn rank(&self) -> usize {
@@ -112,13 +116,57 @@ impl Link {
         kind: Kind,
         value: &T,
     ) -> Result<Outgoing> {
-        let body = vec![0; PREFIX];
-        let encoded = postcard::to_extend(value, body);
-        let mut body = encoded.map_err(|error| Error::encode("a message", &error))?;
-        let len = (body.len() - PREFIX) as u64;
-        body[..PREFIX].copy_from_slice(&len.to_le_bytes());
+        Ok(self.start(to, kind, encode(value)?))
+    }
+
+    /// Starts to send an encoded message.
+    fn start(&self, to: usize, kind: Kind, body: Arc<Vec<u8>>) -> Outgoing {
         let tags = (kind as i32, kind as i32 + 1);
-        Ok(Outgoing::start(&self.world, as_rank(to), tags, body, self.piece_bytes))
+        Outgoing::start(&self.world, to, tags, body, self.piece_bytes)
+    }
+
+    /// Waits until a message is sent. Ends the job if its receiver has left the cluster.
+    pub(crate) fn finish(&self, mut outgoing: Outgoing) {
+        let mut backoff = Backoff::default();
+        while !outgoing.is_sent() {
+            if backoff.pause() {
+                self.expect_present(outgoing.to());
+            }
+        }
+    }
+
+    /// Sends a value and waits until it is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Codec`].
+    pub(crate) fn send_whole<T: Serialize + ?Sized>(
+        &self,
+        to: usize,
+        kind: Kind,
+        value: &T,
+    ) -> Result<()> {
+        self.finish(self.send(to, kind, value)?);
+        Ok(())
+    }
+
+    /// Notes whether the other ranks are at the service of a farm of this rank.
+    pub(crate) fn set_farming(&self, is_farming: bool) {
+        self.is_farming.set(is_farming);
+    }
+
+    /// Checks that the other ranks can join a call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if they are at the service of a farm of this rank.
+    pub(crate) fn expect_idle(&self) -> Result<()> {
+        if self.is_farming.get() {
+            let expected = "an iterator that was exhausted or dropped before the next call";
+            let what = "the last call of imap_unordered";
+            return Err(Error::invalid(what, "under way", expected));
+        }
+        Ok(())
     }
 
     /// A message that has arrived, from any rank or from one.
@@ -142,9 +190,10 @@ impl Link {
         let from = usize::try_from(status.source_rank()).unwrap_or_default();
         let count = status.count(u8::equivalent_datatype());
         let mut bytes = vec![0; usize::try_from(count).unwrap_or_default()];
+        let len = bytes.len();
         scope(|scope| {
             let request = message.immediate_matched_receive_into(scope, &mut bytes[..]);
-            self.complete(vec![(from, request)]);
+            self.complete(vec![Pending::receive(from, len, request)]);
         });
         let len = bytes.first_chunk().map_or(0, |len| u64::from_le_bytes(*len));
         let first = bytes.len();
@@ -176,7 +225,8 @@ impl Link {
             let process = self.world.process_at_rank(as_rank(from));
             let pieces = into.chunks_mut(self.piece_bytes);
             let start = |piece| process.immediate_receive_into_with_tag(scope, piece, tag);
-            self.complete(pieces.map(|piece| (from, start(piece))).collect());
+            let pending = pieces.map(|piece| Pending::receive(from, piece.len(), start(piece)));
+            self.complete(pending.collect());
         });
     }
 
@@ -191,7 +241,8 @@ impl Link {
         let process = self.world.process_at_rank(as_rank(from));
         let pieces = into.chunks_mut(self.piece_bytes);
         let start = |piece| process.immediate_receive_into_with_tag(scope, piece, ARRAY);
-        pending.extend(pieces.map(|piece| (from, start(piece))));
+        let receives = pieces.map(|piece| Pending::receive(from, piece.len(), start(piece)));
+        pending.extend(receives);
     }
 
     /// Starts to send `bytes` to one rank, in pieces.
@@ -205,17 +256,29 @@ impl Link {
         let process = self.world.process_at_rank(as_rank(to));
         let pieces = bytes.chunks(self.piece_bytes);
         let start = |piece| process.immediate_send_with_tag(scope, piece, ARRAY);
-        pending.extend(pieces.map(|piece| (to, start(piece))));
+        pending.extend(pieces.map(|piece| Pending::send(to, start(piece))));
     }
 
-    /// Waits until all requests are complete.
+    /// Waits until all requests are complete. Ends the job if a rank has sent less than this one
+    /// expects: the ranks have made different calls.
     pub(crate) fn complete(&self, mut pending: Vec<Pending<'_, '_>>) {
         let mut backoff = Backoff::default();
-        while let Some((peer, request)) = pending.pop() {
+        while let Some(Pending { peer, expected, request }) = pending.pop() {
             match request.test() {
-                Ok(_) => backoff.reset(),
+                Ok(status) => {
+                    backoff.reset();
+                    let Some(expected) = expected else { continue };
+                    let count = status.count(u8::equivalent_datatype());
+                    if usize::try_from(count) != Ok(expected) {
+                        let host = self.host(peer);
+                        self.end_job(&format!(
+                            "received {count} bytes from rank {peer} on {host} and expected \
+                             {expected}: the two make different calls"
+                        ));
+                    }
+                }
                 Err(request) => {
-                    pending.push((peer, request));
+                    pending.push(Pending { peer, expected, request });
                     if backoff.pause() {
                         self.expect_present(peer);
                     }
@@ -230,16 +293,24 @@ impl Link {
     ///
     /// [`Error::Codec`].
     pub(crate) fn all_gather<T: Serialize + DeserializeOwned>(&self, value: T) -> Result<Vec<T>> {
+        match self.gather(value)? {
+            Some(all) => self.broadcast(all),
+            None => self.receive(0, Kind::Call),
+        }
+    }
+
+    /// One value of every rank, in their order, on rank 0.
+    fn gather<T: Serialize + DeserializeOwned>(&self, value: T) -> Result<Option<Vec<T>>> {
+        self.expect_idle()?;
         if self.rank > 0 {
-            drop(self.send(0, Kind::Call, &value)?);
-            return self.receive(0, Kind::Call);
+            self.send_whole(0, Kind::Call, &value)?;
+            return Ok(None);
         }
         let mut all = vec![value];
         for rank in 1..self.size {
             all.push(self.receive(rank, Kind::Call)?);
         }
-        self.send_to_all(&all)?;
-        Ok(all)
+        Ok(Some(all))
     }
 
     /// The value of rank 0, for every rank.
@@ -248,17 +319,16 @@ impl Link {
     ///
     /// [`Error::Codec`].
     pub(crate) fn broadcast<T: Serialize + DeserializeOwned>(&self, value: T) -> Result<T> {
+        self.expect_idle()?;
         if self.rank > 0 {
             return self.receive(0, Kind::Call);
         }
-        self.send_to_all(&value)?;
+        let body = encode(&value)?;
+        let sends = (1..self.size).map(|rank| self.start(rank, Kind::Call, Arc::clone(&body)));
+        // All are started before the first is waited for.
+        let sends: Vec<_> = sends.collect();
+        sends.into_iter().for_each(|outgoing| self.finish(outgoing));
         Ok(value)
-    }
-
-    fn send_to_all<T: Serialize>(&self, value: &T) -> Result<()> {
-        let sends = (1..self.size).map(|rank| self.send(rank, Kind::Call, value));
-        // They are waited for when they are dropped.
-        sends.collect::<Result<Vec<_>>>().map(drop)
     }
 
     /// This rank's result if every rank has one; else the error of the first that failed.
@@ -275,6 +345,40 @@ impl Link {
             Some((rank, message)) => {
                 Err(Error::RankFailed { rank, host: self.host(rank).to_owned(), message })
             }
+        }
+    }
+
+    /// As [`agree`](Link::agree), for a result that is made from arguments which all ranks must
+    /// give alike. `arguments` of a result gives their names and values, as many on every rank.
+    ///
+    /// # Errors
+    ///
+    /// As [`agree`](Link::agree), and [`Error::Disagreement`] for the first argument that differs
+    /// from that of rank 0.
+    pub(crate) fn agree_on<T, const N: usize>(
+        &self,
+        outcome: Result<T>,
+        arguments: impl Fn(&T) -> [(&'static str, String); N],
+    ) -> Result<T> {
+        let own = outcome.as_ref().ok().map(&arguments);
+        let texts = own.iter().flatten().map(|(_, text)| text.clone()).collect();
+        let all: Option<Vec<Vec<String>>> = self.gather(texts)?;
+        // The first rank that has a result with another argument, and both values.
+        let differs = all.and_then(|all| {
+            let mut others = all.iter().enumerate().filter(|(_, texts)| !texts.is_empty());
+            let (_, first) = others.next()?;
+            others.find_map(|(rank, texts)| {
+                let at = (0..N).find(|&at| texts[at] != first[at])?;
+                Some((at, rank, texts[at].clone(), first[at].clone()))
+            })
+        });
+        let differs = self.broadcast(differs)?;
+        let value = self.agree(outcome)?;
+        match (differs, own) {
+            (Some((at, rank, theirs, ours)), Some(own)) => {
+                Err(Error::Disagreement { what: own[at].0, rank, theirs, ours })
+            }
+            _ => Ok(value),
         }
     }
 
@@ -306,7 +410,7 @@ impl Link {
     /// Tells the other ranks that this one leaves, and waits until all have left.
     pub(crate) fn leave(&self) {
         let others = || (0..self.size).filter(|&rank| rank != self.rank);
-        let tell = |to| Outgoing::start(&self.world, as_rank(to), (LEAVE, LEAVE), Vec::new(), 1);
+        let tell = |to| Outgoing::start(&self.world, to, (LEAVE, LEAVE), Arc::default(), 1);
         let told: Vec<Outgoing> = others().map(tell).collect();
         let mut backoff = Backoff::default();
         loop {
@@ -322,12 +426,34 @@ impl Link {
     }
 }
 
-/// A request that was started, and the rank at its other end.
-pub(crate) type Pending<'a, 's> = (usize, Request<'a, [u8], &'s LocalScope<'a>>);
+type LocalRequest<'a, 's> = Request<'a, [u8], &'s LocalScope<'a>>;
 
-/// A rank as MPI counts it.
-fn as_rank(rank: usize) -> i32 {
-    i32::try_from(rank).unwrap_or(i32::MAX)
+/// A request that was started.
+pub(crate) struct Pending<'a, 's> {
+    /// The rank at its other end.
+    peer: usize,
+    /// The bytes that it must receive, if it receives.
+    expected: Option<usize>,
+    request: LocalRequest<'a, 's>,
+}
+
+impl<'a, 's> Pending<'a, 's> {
+    fn send(peer: usize, request: LocalRequest<'a, 's>) -> Pending<'a, 's> {
+        Pending { peer, expected: None, request }
+    }
+
+    fn receive(peer: usize, expected: usize, request: LocalRequest<'a, 's>) -> Pending<'a, 's> {
+        Pending { peer, expected: Some(expected), request }
+    }
+}
+
+/// A message with its length in front.
+fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Arc<Vec<u8>>> {
+    let encoded = postcard::to_extend(value, vec![0; PREFIX]);
+    let mut body = encoded.map_err(|error| Error::encode("a message", &error))?;
+    let len = (body.len() - PREFIX) as u64;
+    body[..PREFIX].copy_from_slice(&len.to_le_bytes());
+    Ok(Arc::new(body))
 }
 
 impl std::fmt::Debug for Link {

@@ -1,6 +1,8 @@
 //! A message that is being sent, with its bytes.
 #![allow(unsafe_code)]
 
+use std::sync::Arc;
+
 use mpi::request::{Request, StaticScope};
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, Destination};
@@ -11,9 +13,11 @@ use crate::backoff::Backoff;
 pub(crate) struct Outgoing {
     /// The pieces that are still under way. They refer to `body`.
     pieces: Vec<Request<'static, [u8], StaticScope>>,
-    /// Never changed, moved or freed while `pieces` is not empty.
+    /// Never changed or freed while `pieces` is not empty.
     #[expect(dead_code, reason = "owns what the pieces refer to")]
-    body: Vec<u8>,
+    body: Arc<Vec<u8>>,
+    /// The rank that it goes to.
+    to: usize,
 }
 
 impl Outgoing {
@@ -21,22 +25,31 @@ impl Outgoing {
     /// all others with the tag `tags.1`.
     pub(crate) fn start(
         world: &SimpleCommunicator,
-        to: i32,
+        to: usize,
         tags: (i32, i32),
-        body: Vec<u8>,
+        body: Arc<Vec<u8>>,
         piece: usize,
     ) -> Outgoing {
-        // SAFETY: the bytes lie on the heap, so moving `body` does not move them. They stay
-        // unchanged and allocated while a request refers to them: `drop` waits for all requests
-        // before `body` is dropped, and if the struct is leaked, so is `body`.
+        // SAFETY: the bytes lie on the heap, so moving `body` does not move them, and nobody
+        // changes what is in an `Arc`. They stay allocated while a request refers to them: the
+        // struct owns `body` before the first request begins, `drop` waits for all requests before
+        // `body` is dropped, and if the struct is leaked, so is `body`.
         let bytes: &'static [u8] = unsafe { std::slice::from_raw_parts(body.as_ptr(), body.len()) };
-        let process = world.process_at_rank(to);
+        let mut outgoing = Outgoing { pieces: Vec::new(), body, to };
+        let process = world.process_at_rank(as_rank(to));
         let send =
             |bytes: &'static [u8], tag| process.immediate_send_with_tag(StaticScope, bytes, tag);
         let (first, rest) = bytes.split_at(piece.min(bytes.len()));
-        let mut pieces = vec![send(first, tags.0)];
-        pieces.extend(rest.chunks(piece).map(|bytes| send(bytes, tags.1)));
-        Outgoing { pieces, body }
+        outgoing.pieces.push(send(first, tags.0));
+        for bytes in rest.chunks(piece) {
+            outgoing.pieces.push(send(bytes, tags.1));
+        }
+        outgoing
+    }
+
+    /// The rank that it goes to.
+    pub(crate) fn to(&self) -> usize {
+        self.to
     }
 
     /// Whether all of it was sent; asks MPI.
@@ -52,12 +65,19 @@ impl Outgoing {
 }
 
 impl Drop for Outgoing {
+    /// Waits until it is sent. It does not notice that the other rank has left the cluster:
+    /// `Link::finish` does.
     fn drop(&mut self) {
         let mut backoff = Backoff::default();
         while !self.is_sent() {
             backoff.pause();
         }
     }
+}
+
+/// A rank as MPI counts it.
+pub(crate) fn as_rank(rank: usize) -> i32 {
+    i32::try_from(rank).unwrap_or(i32::MAX)
 }
 
 impl std::fmt::Debug for Outgoing {

@@ -51,6 +51,15 @@ impl Layout {
         Ok(Layout { shape: shape.to_vec(), starts, halo, rank })
     }
 
+    /// What must be the same on every rank.
+    pub(super) fn arguments(&self) -> [(&'static str, String); 3] {
+        [
+            ("the shape of the array", format!("{:?}", self.shape)),
+            ("the first rows of the ranks", format!("{:?}", self.starts)),
+            ("the halo", self.halo.to_string()),
+        ]
+    }
+
     pub(super) fn rows(&self) -> usize {
         self.shape[0]
     }

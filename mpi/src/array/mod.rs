@@ -47,8 +47,9 @@ impl<T: Pod> DistArray<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for a shape without an axis; [`Error::Brigade`] or
-    /// [`Error::RankFailed`] if a rank has not enough memory.
+    /// [`Error::InvalidArgument`] for a shape without an axis; [`Error::Disagreement`] if the ranks
+    /// give different shapes or halos; [`Error::Brigade`] or [`Error::RankFailed`] if a rank has
+    /// not enough memory.
     ///
     /// # Examples
     ///
@@ -71,7 +72,7 @@ impl<T: Pod> DistArray<T> {
             let local = cluster.pool().zeroed(&layout.local_shape()[..])?;
             Ok(DistArray { layout, local })
         });
-        cluster.link.agree(made)
+        cluster.link.agree_on(made, |array: &DistArray<T>| array.layout.arguments())
     }
 
     /// An array of zeros with these blocks and no halo.
@@ -142,6 +143,11 @@ impl<T: Pod> DistArray<T> {
 
     /// Renews the halo: the copies of the neighbours' rows in each part.
     ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] on rank 0 in a call of
+    /// [`imap_unordered`](Cluster::imap_unordered) that is not at its end.
+    ///
     /// # Examples
     ///
     /// ```
@@ -153,13 +159,14 @@ impl<T: Pod> DistArray<T> {
     /// for (i, element) in array.as_mut_slice().iter_mut().enumerate() {
     ///     *element = first + i as u64;
     /// }
-    /// array.exchange_halo(&cluster);
+    /// array.exchange_halo(&cluster)?;
     /// let held = array.local_rows();
     /// let expected: Vec<u64> = held.map(|row| row as u64).collect();
     /// assert_eq!(array.local().as_slice(), expected);
     /// # Ok::<(), brigade_mpi::Error>(())
     /// ```
-    pub fn exchange_halo(&mut self, cluster: &Cluster) {
+    pub fn exchange_halo(&mut self, cluster: &Cluster) -> Result<()> {
+        cluster.link.expect_idle()?;
         let layout = &self.layout;
         let (rank, row_len) = (cluster.rank(), layout.row_len());
         let ghosts = |rank| {
@@ -171,6 +178,7 @@ impl<T: Pod> DistArray<T> {
         let (above, rest) = self.local.as_mut_slice().split_at_mut(above.len() * row_len);
         let (own, below) = rest.split_at_mut(layout.block(rank).len() * row_len);
         fetch_rows(&cluster.link, &layout.starts, (&*own, row_len), &wanted, [above, below]);
+        Ok(())
     }
 
     /// The same array with other blocks: rank r has the rows `starts[r]..starts[r + 1]`, and

@@ -17,8 +17,9 @@ impl<T: Pod> DistArray<T> {
     /// The array is cut into groups of rows from its beginning, wherever the ranks' blocks end, and
     /// the results are combined in brigade's fixed tree: neighbours, then neighbours of those. So
     /// the bits are the same for any number of ranks and workers, and those of
-    /// `pool.par_rows(&array, rows).map(..).reduce(..)` in one process. Rows of a group that lies
-    /// on several ranks travel to the rank of its first row.
+    /// `pool.par_rows(&array, rows).map(..).reduce(..)` in one process, as far as the functions
+    /// themselves give the same bits on every node. Rows of a group that lies on several ranks
+    /// travel to the rank of its first row.
     ///
     /// `function` gets the elements of the group. Neither function captures anything. `identity` is
     /// the result for an array without rows.
@@ -61,6 +62,7 @@ impl<T: Pod> DistArray<T> {
         if rows == 0 {
             return Err(Error::invalid("the rows of a group", 0, "at least 1"));
         }
+        cluster.link.expect_idle()?;
         let own = self.results(cluster, rows, function);
         let own = cluster.link.agree(own)?;
         let all: Vec<R> = cluster.link.all_gather(own)?.into_iter().flatten().collect();
@@ -96,7 +98,9 @@ impl<T: Pod> DistArray<T> {
         let (rest, mine) = (split(cluster.rank()), groups(cluster.rank()));
         let mut shape = layout.shape.clone();
         shape[0] = rest.len();
-        let mut last = SharedArray::for_overwrite(&shape[..])?;
+        let made = SharedArray::for_overwrite(&shape[..]).map_err(Error::from);
+        // Before rows travel, because a rank that has failed takes none.
+        let mut last = cluster.link.agree(made)?;
         let own = (self.as_slice(), row_len);
         fetch_rows(&cluster.link, &layout.starts, own, &wanted, [last.as_mut_slice()]);
         let (first, held) = (mine.start.min(rest.start), self.local_rows());

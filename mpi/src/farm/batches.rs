@@ -7,6 +7,11 @@ use std::time::{Duration, Instant};
 /// A batch takes about this long on its rank: many times the way there and back.
 const TARGET: Duration = Duration::from_millis(20);
 
+/// A batch ends with the item that makes it this long. Two batches of a rank are under way, or
+/// more if its workers have less than one item each. So the bytes on their way to a rank are at
+/// most those of two batches, or of one item for each worker and one batch.
+pub(super) const BYTES_MAX: usize = 4 << 20;
+
 /// The most items of a batch, and how much larger than the last one the next may be.
 const ITEMS_MAX: usize = 4096;
 const GROWTH_MAX: usize = 4;

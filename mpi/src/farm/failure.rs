@@ -68,6 +68,9 @@ pub struct DeathReport {
     pub crash_message: Option<String>,
     /// The end of its standard error, if that was captured.
     pub stderr_tail: Option<String>,
+    /// The last log records of the task, at most 16, oldest first; see
+    /// [`PoolBuilder::logs`](brigade::PoolBuilder::logs).
+    pub log_tail: Vec<String>,
 }
 
 impl DeathReport {
@@ -82,6 +85,7 @@ impl DeathReport {
             task: task.to_owned(),
             crash_message: death.crash_message.clone(),
             stderr_tail: death.stderr_tail.clone(),
+            log_tail: death.log_tail.clone(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,12 +10,15 @@ use serde::de::DeserializeOwned;
 use crate::backoff::Backoff;
 use crate::cluster::Cluster;
 use crate::error::Result;
-use crate::farm::batches::Batches;
+use crate::farm::batches::{BYTES_MAX, Batches};
 use crate::farm::failure::Failure;
 use crate::farm::message::{Encoded, Order, Report};
 use crate::farm::station::Station;
 use crate::link::{Kind, Link};
 use crate::outgoing::Outgoing;
+
+/// Items that were taken from the iterator wait at most about this long until they are sent.
+const PULL: Duration = Duration::from_millis(20);
 
 /// One result of [`Cluster::imap_unordered`].
 ///
@@ -65,6 +68,8 @@ pub(super) struct Dispatcher<'c> {
     /// The position of the next item.
     next: usize,
     has_items: bool,
+    /// Whether the other ranks have been released.
+    is_over: bool,
     ready: VecDeque<(usize, usize, std::result::Result<Encoded, Failure>)>,
     outbox: Vec<Outgoing>,
     backoff: Backoff,
@@ -90,7 +95,10 @@ where
 
     fn next(&mut self) -> Option<Done<R>> {
         let (items, dispatcher) = self.rank0.as_mut()?;
-        let (rank, position, result) = dispatcher.next_result(items)?;
+        let Some((rank, position, result)) = dispatcher.next_result(items) else {
+            dispatcher.finish();
+            return None;
+        };
         let result = result.and_then(|encoded| {
             postcard::from_bytes(&encoded.0).map_err(|error| {
                 let host = dispatcher.link().host(rank).to_owned();
@@ -110,6 +118,7 @@ impl<'c> Dispatcher<'c> {
             ranks: cluster.workers().iter().map(|&workers| Batches::new(workers)).collect(),
             next: 0,
             has_items: true,
+            is_over: false,
             ready: VecDeque::new(),
             outbox: Vec::new(),
             backoff: Backoff::default(),
@@ -132,7 +141,12 @@ impl<'c> Dispatcher<'c> {
             if let Some(result) = self.ready.pop_front() {
                 return Some(result);
             }
-            self.feed(items);
+            if self.is_over {
+                return None;
+            }
+            if self.feed(items) {
+                self.backoff.reset();
+            }
             if !self.has_items && self.ready.is_empty() && self.items_under_way() == 0 {
                 return None;
             }
@@ -150,33 +164,49 @@ impl<'c> Dispatcher<'c> {
         self.ranks.iter().map(Batches::items).sum()
     }
 
-    /// Gives batches to the ranks that want one, in turn.
-    fn feed<I: Iterator<Item: Serialize>>(&mut self, items: &mut I) {
-        let mut is_fed = true;
-        while self.has_items && is_fed {
+    /// Gives batches to the ranks that want one, in turn; returns whether it gave any. It stops
+    /// after some time of pulling items, and when there is a result, as an item that cannot be
+    /// encoded is.
+    fn feed<I: Iterator<Item: Serialize>>(&mut self, items: &mut I) -> bool {
+        let deadline = Instant::now() + PULL;
+        let (mut is_fed, mut has_fed) = (true, false);
+        while is_fed {
             is_fed = false;
             // The others first: theirs have a way to go.
             for rank in (0..self.ranks.len()).rev() {
-                if self.has_items && self.ranks[rank].is_wanting() {
-                    self.feed_rank(rank, items);
-                    is_fed = true;
+                let is_time = self.ready.is_empty() && Instant::now() < deadline;
+                if self.has_items && is_time && self.ranks[rank].is_wanting() {
+                    self.feed_rank(rank, items, deadline);
+                    (is_fed, has_fed) = (true, true);
                 }
             }
         }
+        has_fed
     }
 
-    fn feed_rank<I: Iterator<Item: Serialize>>(&mut self, rank: usize, items: &mut I) {
+    fn feed_rank<I: Iterator<Item: Serialize>>(
+        &mut self,
+        rank: usize,
+        items: &mut I,
+        deadline: Instant,
+    ) {
         let size = self.ranks[rank].next_size(items.size_hint().1, self.ranks.len());
         let first = self.next;
-        let mut batch = Vec::new();
-        while batch.len() < size {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while batch.len() < size && bytes < BYTES_MAX {
+            if !batch.is_empty() && Instant::now() >= deadline {
+                break;
+            }
             let Some(item) = items.next() else {
                 self.has_items = false;
                 break;
             };
             let position = self.next;
             match postcard::to_stdvec(&item) {
-                Ok(bytes) => batch.push((position, Encoded(bytes))),
+                Ok(item) => {
+                    bytes += item.len();
+                    batch.push((position, Encoded(item)));
+                }
                 Err(error) => {
                     // It ends a batch, whose positions follow each other.
                     let message = format!("the item could not be encoded: {error}");
@@ -232,11 +262,10 @@ impl<'c> Dispatcher<'c> {
     }
 }
 
-impl Drop for Dispatcher<'_> {
-    /// Releases the other ranks, and receives what they have sent.
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            // The cluster ends the job.
+impl Dispatcher<'_> {
+    /// Releases the other ranks, and receives what they have sent. Does nothing the second time.
+    fn finish(&mut self) {
+        if std::mem::replace(&mut self.is_over, true) {
             return;
         }
         for rank in 1..self.ranks.len() {
@@ -257,7 +286,18 @@ impl Drop for Dispatcher<'_> {
                 }
             }
         }
-        self.cluster.is_farming.set(false);
+        self.outbox.drain(..).for_each(|outgoing| self.cluster.link.finish(outgoing));
+        self.link().set_farming(false);
+    }
+}
+
+impl Drop for Dispatcher<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.is_over && self.ranks.len() > 1 {
+            // Whoever catches the panic would leave the other ranks in this farm.
+            self.link().end_job("has panicked in a call of map or imap_unordered");
+        }
+        self.finish();
     }
 }
 

@@ -1,6 +1,7 @@
 //! A function over many items, on all ranks.
 //!
-//! Rank 0 has the items and gets the results; every rank runs items, rank 0 as well. The steps:
+//! Rank 0 has the items and gets the results; every rank runs items, rank 0 as well. No function
+//! travels: each rank has its own, from the same call in the same executable. The steps:
 //!
 //! 1. Rank 0 encodes items and sends them in batches (`batches`), two of them ahead of each rank.
 //! 2. A rank submits each item of a batch as a task of its own to its pool (`station`), so a death
@@ -20,7 +21,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cluster::Cluster;
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::farm::failure::Failure;
 use crate::farm::imap::Dispatcher;
 pub use crate::farm::imap::{Done, Imap};
@@ -30,11 +33,12 @@ impl Cluster {
     /// `function` of each item, on the workers of all ranks; the results in the order of the items.
     ///
     /// All ranks call it. The items of rank 0 count, and rank 0 gets the results; on the other
-    /// ranks the items are ignored and the result is empty.
+    /// ranks the items are ignored and the result is empty. `function` captures nothing, or values
+    /// that are the same on every rank: only items travel between ranks.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if another call of this kind is not at its end. What fails for
+    /// [`Error::InvalidArgument`] if a call of `imap_unordered` is not at its end. What fails for
     /// one item is an error of that item only.
     ///
     /// # Examples
@@ -68,8 +72,17 @@ impl Cluster {
     /// the iterator as they are needed.
     ///
     /// On rank 0, what runs elsewhere goes on while the caller works between two results, but no
-    /// rank gets new items then. If the iterator is dropped early, items that have not started are
-    /// cancelled. On the other ranks this returns when rank 0 needs them no more.
+    /// rank gets new items then. The same holds while `items` computes or waits for its next item:
+    /// what it gave is sent after at most 20 ms of it, but an item that blocks for ever blocks
+    /// the call for ever.
+    ///
+    /// The call is at its end when the iterator has returned `None`, or is dropped. If it is
+    /// dropped early, items that have not started are cancelled. On the other ranks this returns
+    /// at that moment. Until then rank 0 can make no other call that all ranks make.
+    ///
+    /// # Panics
+    ///
+    /// If `items` panics on rank 0, the job ends, even if the caller would catch the panic.
     ///
     /// # Errors
     ///
@@ -100,10 +113,8 @@ impl Cluster {
             serve::serve(&self.link, station)?;
             return Ok(Imap::empty());
         }
-        if self.is_farming.replace(true) {
-            let expected = "over before the next begins";
-            return Err(Error::invalid("the last call of map or imap_unordered", "not", expected));
-        }
+        self.link.expect_idle()?;
+        self.link.set_farming(true);
         Ok(Imap::new(items.into_iter(), Dispatcher::new(self, station)))
     }
 }

@@ -43,7 +43,6 @@ pub(crate) fn serve(link: &Link, mut station: Station<'_>) -> Result<()> {
     }
     drop(station);
     outbox.push(link.send(0, Kind::Farm, &Report::Stopped)?);
-    // Waits until all are sent.
-    drop(outbox);
+    outbox.into_iter().for_each(|outgoing| link.finish(outgoing));
     Ok(())
 }

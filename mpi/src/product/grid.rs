@@ -140,8 +140,10 @@ impl<T: Scalar> Panels<T> for GridPanels<'_, T> {
     /// The owner of some rows gives each column of the grid its elements, at the row of the grid
     /// where the owner is; from there they go round the column.
     ///
-    /// The owner waits for nobody, and each other rank for one before it. All ranks treat the
-    /// parts in the same order. So some rank can always go on.
+    /// No ranks wait for each other: order the transfers by their parts, and those of a part by
+    /// their distance from the owner, those along its row first and all at once. Each rank makes
+    /// its transfers in this order. So both ends of the first transfer that is not complete have
+    /// reached it, and it completes.
     fn pass(&self, panel: Range<usize>, into: &mut SharedArray<T>) {
         let (grid, link, starts) = (self.grid, &self.cluster.link, self.b.starts());
         let rank = link.rank();

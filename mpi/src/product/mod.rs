@@ -43,7 +43,8 @@ impl Cluster {
     /// of A, that block and two panels of `n / q` columns.
     ///
     /// Panels lie at multiples of 512, so the bits are the same for any number of ranks and
-    /// workers.
+    /// workers, if the processors of all nodes have the same instruction sets. If not, set
+    /// `BRIGADE_KERNEL` on all ranks to a kernel that all have.
     ///
     /// # Shapes
     ///

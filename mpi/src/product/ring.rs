@@ -18,8 +18,9 @@ pub(super) struct Ring<'c, T: Scalar> {
 impl<T: Scalar> Panels<T> for Ring<'_, T> {
     /// The rows start at the ranks that own them, and each rank passes them on to the next.
     ///
-    /// For a part of one owner, the owner waits for nobody, and each other rank for the one
-    /// before it. All ranks treat the parts in the same order. So some rank can always go on.
+    /// No ranks wait for each other: order the transfers by their parts, and those of a part by
+    /// their distance from the owner. Each rank makes its transfers in this order. So both ends of
+    /// the first transfer that is not complete have reached it, and it completes.
     fn pass(&self, panel: Range<usize>, into: &mut SharedArray<T>) {
         let (link, starts) = (&self.cluster.link, self.b.starts());
         let (rank, size) = (link.rank(), link.size());

@@ -18,6 +18,13 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_reduction_has_the_same_bits_on_any_number_of_ranks_and_workers", same_output, reduces),
     ("a_product_has_the_same_bits_on_any_number_of_ranks_and_workers", same_products, multiplies),
     ("a_factorial_is_that_of_one_pool", each, factorials),
+    ("arguments_that_differ_are_an_error_on_every_rank", || drop(Job::new(3).succeed()), differ),
+    ("ranks_that_gather_different_arrays_end_the_job", mixing, mix),
+    (
+        "a_reduction_without_memory_is_an_error_on_every_rank",
+        || drop(Job::new(2).succeed()),
+        exhausts,
+    ),
     ("a_death_in_a_reduction_is_an_error_on_every_rank", || drop(Job::new(3).succeed()), fails),
 ];
 
@@ -106,7 +113,7 @@ fn halos() {
         let mut array = DistArray::<f64>::zeroed(&cluster, &[rows, 3], halo).unwrap();
         let own = array.rows().flat_map(|i| (0..3).map(move |j| number(i, j)));
         array.as_mut_slice().iter_mut().zip(own).for_each(|(to, from)| *to = from);
-        array.exchange_halo(&cluster);
+        array.exchange_halo(&cluster).unwrap();
         let check = |array: &DistArray<f64>| {
             let held = array.local_rows().flat_map(|i| (0..3).map(move |j| number(i, j)));
             assert!(held.eq(array.local().as_slice().iter().copied()), "{rows} rows, halo {halo}");
@@ -230,6 +237,58 @@ fn fails() {
     }
     // The cluster goes on.
     assert_eq!(cluster.all_gather(1).unwrap().len(), 3);
+}
+
+fn differ() {
+    let cluster = cluster();
+    let rank = cluster.rank();
+    let array = DistArray::<u8>::zeroed(&cluster, &[9], 0).unwrap();
+    let starts = if rank == 1 { [0, 2, 5, 9] } else { [0, 3, 5, 9] };
+    let outcomes = [
+        DistArray::<u8>::zeroed(&cluster, &[9 + rank / 2], 0),
+        DistArray::<u8>::zeroed(&cluster, &[9], usize::from(rank < 2)),
+        array.redistribute(&cluster, &starts, 0),
+    ];
+    for (outcome, (name, other)) in
+        outcomes.into_iter().zip([("the shape", 2), ("the halo", 2), ("the first rows", 1)])
+    {
+        match outcome {
+            Err(Error::Disagreement { what, rank, .. }) => {
+                assert!(what.starts_with(name) && rank == other, "{what} of {rank}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(DistArray::<u8>::zeroed(&cluster, &[9], 0).is_ok());
+}
+
+fn mixing() {
+    Job::new(2).run().expect_failure(&["rank 0 on", "make different calls"]);
+}
+
+fn mix() {
+    let cluster = cluster();
+    let long = DistArray::<u8>::zeroed(&cluster, &[10], 0).unwrap();
+    let short = DistArray::<u8>::zeroed(&cluster, &[8], 0).unwrap();
+    drop(if cluster.rank() == 0 { long.gather(&cluster) } else { short.gather(&cluster) });
+}
+
+/// A group of rows lies on both ranks, and rank 0 has no memory for the part of rank 1.
+fn exhausts() {
+    let cluster = cluster();
+    let array = DistArray::<u8>::zeroed(&cluster, &[32, 1 << 20], 0).unwrap();
+    if cluster.rank() == 0 {
+        brigade::set_memory_limit(24 << 20);
+    }
+    let sum = |rows: &[u8]| rows.len();
+    match array.map_reduce(&cluster, 32, sum, 0, |a, b| a + b) {
+        Err(Error::Brigade(error)) if cluster.rank() == 0 => {
+            assert!(matches!(error, brigade::Error::NoSpace { .. }), "{error}");
+        }
+        Err(Error::RankFailed { rank: 0, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(cluster.all_gather(1).unwrap().len(), 2);
 }
 
 fn factorials() {

@@ -13,6 +13,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("another_executable_is_refused_on_every_rank", other_executable, refused),
     ("the_death_of_a_rank_ends_the_job", rank_dies, dies),
     ("a_rank_that_leaves_early_ends_the_job", leaves_early, leaves),
+    ("a_rank_that_leaves_before_a_long_message_ends_the_job", leaving, leaves_first),
     ("a_rank_that_panics_ends_the_job", panicking, panics),
     ("sigterm_ends_the_job_on_all_ranks", terminated, endless),
     ("a_rank_that_is_stopped_delays_the_job_only", stopped, endless_until_told),
@@ -79,6 +80,18 @@ fn leaves() {
     }
 }
 
+fn leaving() {
+    Job::new(2).run().expect_failure(&["waits for rank 0 on", "has left the cluster"]);
+}
+
+/// The message is too long to be buffered, so sending it takes a receiver.
+fn leaves_first() {
+    let cluster = cluster();
+    if cluster.rank() == 1 {
+        drop(cluster.all_gather(vec![0u8; 1 << 20]));
+    }
+}
+
 fn panicking() {
     Job::new(3).run().expect_failure(&["rank 1 on", "has panicked"]);
 }
@@ -104,8 +117,8 @@ fn wait_for(condition: impl Fn() -> bool) {
 
 fn terminated() {
     let path = signal_file();
-    let job = Job::new(3).env(SIGNAL, path.display()).start();
-    wait_for(|| path.exists());
+    let mut job = Job::new(3).env(SIGNAL, path.display()).start();
+    job.wait_for(|| path.exists());
     // SAFETY: a plain system call.
     unsafe { libc::kill(job.pid(), libc::SIGTERM) };
     let ended = job.wait();
@@ -125,9 +138,9 @@ fn endless() {
 
 fn stopped() {
     let path = signal_file();
-    let job = Job::new(3).env(SIGNAL, path.display()).start();
+    let mut job = Job::new(3).env(SIGNAL, path.display()).start();
     let pid = || std::fs::read_to_string(&path).ok()?.trim().parse::<i32>().ok();
-    wait_for(|| pid().is_some());
+    job.wait_for(|| pid().is_some());
     let rank = pid().unwrap();
     // SAFETY: a plain system call.
     unsafe { libc::kill(rank, libc::SIGSTOP) };

@@ -10,12 +10,21 @@ use crate::job::Job;
 
 pub(crate) const TESTS: &[Test] = &[
     ("every_rank_runs_items_and_results_are_in_order", || each(1..=4), in_order),
-    ("no_variable_of_a_launcher_reaches_a_worker", || each(2..=2), environment),
+    (
+        "no_variable_of_a_launcher_reaches_a_worker",
+        || drop(Job::new(2).env(CHOSEN, "no").succeed()),
+        environment,
+    ),
     ("a_task_that_crashes_is_an_error_with_rank_node_and_cause", || each(1..=3), crashes),
     ("messages_travel_in_pieces", pieces, travel),
     ("an_iterator_that_is_dropped_early_leaves_nothing_behind", || each(2..=3), dropped),
     ("ranks_without_processes_work", || each(2..=2), in_process),
     ("items_that_cannot_travel_are_errors_of_their_own", || each(2..=2), untransportable),
+    ("an_exhausted_iterator_releases_the_ranks", || each(1..=3), exhausted),
+    ("a_slow_iterator_does_not_delay_what_it_gave", || each(1..=2), slow),
+    ("items_that_cannot_be_encoded_are_errors_at_once", || each(1..=2), unencodable),
+    ("a_panic_of_the_items_ends_the_job", items_panicking, items_panic),
+    ("large_items_travel_in_small_batches", || each(2..=2), large),
     ("a_worker_killed_while_it_runs_costs_its_item_only", || each(2..=2), killed_workers),
 ];
 
@@ -52,11 +61,14 @@ fn in_order() {
     assert_eq!(values(cluster.map([7u64], |n| n).unwrap()).len(), usize::from(cluster.rank() == 0));
 }
 
+/// A variable that the program sets for its workers.
+const CHOSEN: &str = "SLURM_CHOSEN";
+
 /// The name of a variable that a launcher set, in what a worker sees.
 fn launcher_variable((): ()) -> Option<String> {
     let is_launcher = |name: &str| {
         let prefixes = ["OMPI_", "PMIX_", "PMI_", "SLURM_", "ORTE_", "PRTE_", "HYDI_", "MPIR_"];
-        prefixes.iter().any(|prefix| name.starts_with(prefix))
+        name != CHOSEN && prefixes.iter().any(|prefix| name.starts_with(prefix))
     };
     let exec = String::from_utf8_lossy(&std::fs::read("/proc/self/environ").unwrap()).into_owned();
     let own = std::env::vars().map(|(name, _)| name);
@@ -64,8 +76,10 @@ fn launcher_variable((): ()) -> Option<String> {
 }
 
 fn environment() {
-    let cluster = cluster();
-    assert!(std::env::var_os("SLURM_PROBE").is_some());
+    let cluster = Cluster::new(Pool::builder().workers(2).env(CHOSEN, "yes")).unwrap();
+    assert!(std::env::var_os("SLURM_PROBE").is_some() && std::env::var_os(CHOSEN).is_some());
+    let chosen = cluster.pool().submit(|()| std::env::var(CHOSEN).ok(), ()).unwrap();
+    assert_eq!(chosen.join().unwrap().as_deref(), Some("yes"));
     assert_eq!(cluster.pool().submit(launcher_variable, ()).unwrap().join().unwrap(), None);
 }
 
@@ -76,7 +90,11 @@ fn crashes() {
         6 => panic!("no {n}"),
         _ => n,
     });
-    for (position, result) in results.unwrap().into_iter().enumerate() {
+    let results = results.unwrap();
+    let failed = results.iter().filter(|result| result.is_err()).count();
+    let expected = if cluster.rank() == 0 { (40, 8) } else { (0, 0) };
+    assert_eq!((results.len(), failed), expected);
+    for (position, result) in results.into_iter().enumerate() {
         let number = u32::try_from(position).unwrap();
         let Err(failure) = result else { continue };
         assert_eq!(failure.position, position);
@@ -144,11 +162,107 @@ impl<'de> serde::Deserialize<'de> for OneWay {
 
 fn untransportable() {
     let cluster = cluster();
-    for result in cluster.map([OneWay(1), OneWay(2)], |item| item.0).unwrap() {
-        assert!(result.unwrap_err().message.contains("decoded"));
+    let failures = |count: usize, messages: Vec<String>| {
+        assert_eq!(messages.len(), if cluster.rank() == 0 { count } else { 0 });
+        assert!(messages.iter().all(|message| message.contains("decoded")), "{messages:?}");
+    };
+    let items = cluster.map([OneWay(1), OneWay(2)], |item| item.0).unwrap();
+    failures(2, items.into_iter().map(|result| result.unwrap_err().message).collect());
+    let results = cluster.map(0..4u8, OneWay).unwrap();
+    failures(4, results.into_iter().map(|result| result.unwrap_err().message).collect());
+}
+
+fn exhausted() {
+    let cluster = cluster();
+    let mut results = cluster.imap_unordered(0..30u64, |n| n).unwrap();
+    let mut count = 0;
+    for done in results.by_ref() {
+        assert_eq!(done.result, Ok(done.position as u64));
+        if count == 0 {
+            // The other ranks are in the farm, so this call is refused without them.
+            assert!(matches!(cluster.all_gather(0), Err(Error::InvalidArgument { .. })));
+            let refused = cluster.factorial(3).err();
+            assert!(matches!(refused, Some(Error::InvalidArgument { .. })));
+        }
+        count += 1;
     }
-    for result in cluster.map(0..4u8, OneWay).unwrap() {
-        assert!(result.unwrap_err().message.contains("decoded"));
+    assert_eq!(cluster.all_gather(count).unwrap()[0], 30);
+    assert!(results.next().is_none() && results.next().is_none());
+    assert_eq!(cluster.all_gather(count).unwrap().len(), cluster.size());
+}
+
+/// The second item is there when the first has run. The first takes longer than the items that
+/// it gave may wait.
+fn slow() {
+    let cluster = cluster();
+    let path = std::env::temp_dir().join(format!("brigade-mpi-slow-{}", std::process::id()));
+    let text = path.to_str().unwrap().to_owned();
+    let items = (0..8).map(|n| {
+        if n == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(25));
+            return text.clone();
+        }
+        while !path.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        String::new()
+    });
+    let write = |path: String| path.is_empty() || std::fs::write(path, "").is_ok();
+    let written = values(cluster.map(items, write).unwrap());
+    if cluster.rank() == 0 {
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(written, [true; 8]);
+    }
+}
+
+/// Does not encode.
+#[derive(Debug, serde::Deserialize)]
+struct Stuck;
+
+impl serde::Serialize for Stuck {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("stuck"))
+    }
+}
+
+fn unencodable() {
+    let cluster = cluster();
+    let mut results = cluster.imap_unordered(std::iter::repeat_with(|| Stuck), |_| ()).unwrap();
+    if cluster.rank() == 0 {
+        for position in 0..3 {
+            let done = results.next().unwrap();
+            assert_eq!(done.position, position);
+            assert!(done.result.unwrap_err().message.contains("encoded"));
+        }
+    }
+    drop(results);
+    assert_eq!(cluster.all_gather(()).unwrap().len(), cluster.size());
+}
+
+fn items_panicking() {
+    Job::new(2).run().expect_failure(&["rank 0 on", "has panicked in a call of map"]);
+}
+
+fn items_panic() {
+    let cluster = cluster();
+    let items = (0..100u32).inspect(|n| assert!(*n < 50, "the panic of the test"));
+    let call = std::panic::AssertUnwindSafe(|| cluster.map(items, |n| n).map(|_| ()));
+    let _ = std::panic::catch_unwind(call);
+    drop(cluster.all_gather(()));
+}
+
+fn large() {
+    let cluster = cluster();
+    // Two batches for each rank, each cut after its first item.
+    let taken = std::cell::Cell::new(0);
+    let items = (0..40).map(|_| {
+        taken.set(taken.get() + 1);
+        vec![7u8; 4 << 20]
+    });
+    let mut results = cluster.imap_unordered(items, |bytes: Vec<u8>| bytes.len()).unwrap();
+    if let Some(done) = results.next() {
+        assert_eq!(done.result, Ok(4 << 20));
+        assert!(taken.get() <= 4 * cluster.size(), "{} were taken", taken.get());
     }
 }
 

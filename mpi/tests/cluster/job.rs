@@ -19,7 +19,8 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 const ENDING: Duration = Duration::from_secs(20);
 
 thread_local! {
-    static CURRENT: RefCell<(&'static str, BTreeSet<PathBuf>)> = const { RefCell::new(("", BTreeSet::new())) };
+    static CURRENT: RefCell<(&'static str, BTreeSet<PathBuf>)> =
+        const { RefCell::new(("", BTreeSet::new())) };
 }
 
 /// The launcher: `BRIGADE_MPIRUN`, for machines with several MPI libraries, or `mpirun`.
@@ -148,6 +149,26 @@ impl Running {
         i32::try_from(self.child.id()).unwrap()
     }
 
+    /// Waits for something that the job does; fails if the job ends without it, or hangs.
+    pub(crate) fn wait_for(&mut self, condition: impl Fn() -> bool) {
+        while !condition() {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none() || condition(), "the job has ended: {ended:?}");
+            self.watch();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Kills a job that hangs, and fails.
+    fn watch(&mut self) {
+        if self.since.elapsed() > WATCHDOG {
+            // SAFETY: a plain system call; the group is that of this job's mpirun.
+            unsafe { libc::kill(-self.pid(), libc::SIGKILL) };
+            let _ = self.child.wait();
+            panic!("the job hangs");
+        }
+    }
+
     pub(crate) fn wait(mut self) -> Ended {
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -155,12 +176,7 @@ impl Running {
                 let [stdout, stderr] = texts;
                 return Ended { status, stdout, stderr };
             }
-            if self.since.elapsed() > WATCHDOG {
-                // SAFETY: a plain system call; the group is that of this job's mpirun.
-                unsafe { libc::kill(-self.pid(), libc::SIGKILL) };
-                let _ = self.child.wait();
-                panic!("the job hangs");
-            }
+            self.watch();
             std::thread::sleep(Duration::from_millis(2));
         }
     }
