@@ -7,14 +7,22 @@
 //! vain. A barrier that was complete counts (`sync/team.rs`), so members that return after the
 //! same last barrier do not disturb each other.
 //!
-//! **Exchange.** Each member has two buffers, used in turn.
+//! **Exchange.** Each member has two buffers. Its barriers have the numbers 2, 3, ... after the one
+//! that fixes the members, whether `barrier` or `exchange` reaches them: so members that meet at a
+//! barrier have the same number, whatever each of them calls.
 //!
-//! 1. In exchange `k` a member writes its buffer `k % 2`, and reaches the barrier.
-//! 2. After the barrier it reads the buffers `k % 2` of others.
-//! 3. It writes that buffer again in exchange `k + 2`, after the barrier of `k + 1`. The others
-//!    reached that one after they had read. So no buffer is written while it is read.
+//! 1. A member writes the numbers 0 and 1 into its buffers before barrier 2, because they have the
+//!    contents of earlier allocations or attempts, whose tasks are over (`team.rs`).
+//! 2. An exchange that reaches barrier `k` first writes `k`, the length and the contents into the
+//!    member's buffer `k % 2`.
+//! 3. After barrier `k`, and before barrier `k + 1`, it reads buffers `k % 2` of others.
+//! 4. A member writes buffer `k % 2` again before barrier `k + 2`, or a later one: so after barrier
+//!    `k + 1`, which the others reached after they had read. So no buffer is written while it is
+//!    read, whichever calls the members make.
+//! 5. A buffer with another number than `k` is that of a member that reached barrier `k` by
+//!    `barrier`: an exchange that reads it panics.
 //!
-//! A member that has seen a broken barrier writes nothing from then on, because 3 no longer holds.
+//! A member that has seen a broken barrier writes nothing from then on, because 4 no longer holds.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -38,8 +46,8 @@ use crate::worker::invocation::{CodecError, Invocation, function_value};
 const EXCHANGE_BYTES: usize = 64 << 10;
 /// The counter that [`TeamMember::take`] uses.
 const COUNTER: usize = 0;
-/// Bytes before the contents of a buffer: their length.
-const LEN_BYTES: usize = 8;
+/// Bytes before the contents of a buffer: the number of the barrier, and the length.
+const HEADER_BYTES: usize = 16;
 
 /// A barrier of a team cannot be complete: a member died, failed, timed out or has returned.
 ///
@@ -75,17 +83,19 @@ struct Board {
     offset: u64,
     /// The most bytes of one exchange of one member.
     capacity: usize,
+    /// The number of members that have buffers.
+    members_max: usize,
 }
 
 impl Board {
     fn slot_bytes(capacity: usize) -> Option<usize> {
-        capacity.checked_add(LEN_BYTES)?.checked_next_multiple_of(64)
+        capacity.checked_add(HEADER_BYTES)?.checked_next_multiple_of(64)
     }
 
-    /// The offset of a member's buffer.
-    fn slot(self, rank: usize, parity: usize) -> u64 {
+    /// The offset of a member's buffer for barriers of this parity.
+    fn slot(self, rank: usize, parity: u64) -> u64 {
         let bytes = Board::slot_bytes(self.capacity).unwrap_or(0) as u64;
-        self.offset + bytes * (2 * rank + parity) as u64
+        self.offset + bytes * (2 * rank as u64 + parity)
     }
 }
 
@@ -94,11 +104,30 @@ pub struct TeamMember<'a> {
     member: &'a Member,
     windows: &'a Windows,
     board: Board,
-    exchanges: Cell<usize>,
+    /// The number of the barrier that it has reached; 1 is the one that has fixed the members.
+    barriers: Cell<u64>,
     is_broken: Cell<bool>,
 }
 
-impl TeamMember<'_> {
+impl<'a> TeamMember<'a> {
+    /// The member in its function: the members are fixed.
+    fn new(
+        member: &'a Member,
+        windows: &'a Windows,
+        board: Board,
+    ) -> std::result::Result<TeamMember<'a>, CodecError> {
+        let size = member.members();
+        if size > board.members_max {
+            let text = format!("a team of {size} with buffers for {}", board.members_max);
+            return Err(CodecError::Argument(text));
+        }
+        let (barriers, is_broken) = (Cell::new(1), Cell::new(false));
+        let own = TeamMember { member, windows, board, barriers, is_broken };
+        own.write(0, &[]);
+        own.write(1, &[]);
+        Ok(own)
+    }
+
     /// This member's number: 0 to `size() - 1`.
     #[must_use]
     pub fn rank(&self) -> usize {
@@ -119,6 +148,7 @@ impl TeamMember<'_> {
     /// [`TeamBroken`] if a member died, failed, timed out or has returned; also at every later
     /// barrier. Return it: the call then fails with the cause.
     pub fn barrier(&self) -> std::result::Result<(), TeamBroken> {
+        self.barriers.set(self.barriers.get() + 1);
         self.member.barrier().map_err(|PeerDied| {
             self.is_broken.set(true);
             TeamBroken(())
@@ -127,6 +157,9 @@ impl TeamMember<'_> {
 
     /// Adds `count` to the team's counter, which begins at 0, and returns its value before: the
     /// first of `count` units of work that no other member gets.
+    ///
+    /// A team has one counter, which cannot be reset: it divides one round of work. Divide the work
+    /// of further rounds by [`rank`](TeamMember::rank) and [`size`](TeamMember::size).
     #[must_use]
     pub fn take(&self, count: usize) -> usize {
         self.member.take(COUNTER, count)
@@ -141,8 +174,9 @@ impl TeamMember<'_> {
     ///
     /// # Panics
     ///
-    /// If `own` has more bytes than [`TeamOptions::exchange_bytes`], a rank is too large, or a
-    /// member gave a list that is no whole number of `T`. A panic ends the call with an error.
+    /// If `own` has more bytes than [`TeamOptions::exchange_bytes`], a rank is too large, a member
+    /// of these ranks gave a list that is no whole number of `T`, or it called
+    /// [`barrier`](TeamMember::barrier) instead. A panic ends the call with an error.
     ///
     /// # Examples
     ///
@@ -170,29 +204,54 @@ impl TeamMember<'_> {
         if self.is_broken.get() {
             return Err(TeamBroken(()));
         }
-        let parity = self.exchanges.get() % 2;
-        self.exchanges.set(self.exchanges.get() + 1);
-        let slot = self.board.slot(self.rank(), parity);
-        let written = self
-            .windows
-            .copy_in(slot, &(bytes.len() as u64).to_le_bytes())
-            .and_then(|()| self.windows.copy_in(slot + LEN_BYTES as u64, bytes));
-        written.expect("the host reserved the buffers");
+        let number = self.barriers.get() + 1;
+        self.write(number, bytes);
         self.barrier()?;
-        Ok(ranks.iter().map(|&rank| self.read(rank, parity)).collect())
+        Ok(ranks.iter().map(|&rank| self.read(rank, number)).collect())
     }
 
-    fn read<T: Pod>(&self, rank: usize, parity: usize) -> Vec<T> {
-        let slot = self.board.slot(rank, parity);
+    /// Writes what this member gives at barrier `number`; 0 and 1 with nothing at the start.
+    fn write(&self, number: u64, bytes: &[u8]) {
+        let slot = self.board.slot(self.rank(), number % 2);
+        let mut header = [0; HEADER_BYTES];
+        header[..8].copy_from_slice(&number.to_le_bytes());
+        header[8..].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
+        // SAFETY: the buffer is this member's, because the board has at least as many as the team
+        // has members, and ranks differ; nobody reads it now, by steps 1 and 4 of the module.
+        let written = unsafe { self.windows.copy_in(slot, &header) };
+        written.expect("the host reserved the buffers");
+        // SAFETY: as above; the caller has compared the length with the capacity.
+        let written = unsafe { self.windows.copy_in(slot + HEADER_BYTES as u64, bytes) };
+        written.expect("the host reserved the buffers");
+    }
+
+    /// What member `rank` gave at barrier `number`, which this member has just passed.
+    fn read<T: Pod>(&self, rank: usize, number: u64) -> Vec<T> {
+        let slot = self.board.slot(rank, number % 2);
         let read = |offset, len| {
-            self.windows.copy_out(offset, len).expect("the host reserved the buffers")
+            // SAFETY: the owner does not write this buffer now, by step 4 of the module; the caller
+            // has compared the rank with the size of the team.
+            let bytes = unsafe { self.windows.copy_out(offset, len) };
+            bytes.expect("the host reserved the buffers")
         };
-        let len = read(slot, LEN_BYTES).first_chunk().map_or(0, |len| u64::from_le_bytes(*len));
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let header = read(slot, HEADER_BYTES);
+        let word = |at: usize| {
+            header
+                .get(at..)
+                .and_then(<[u8]>::first_chunk)
+                .map_or(0, |word| u64::from_le_bytes(*word))
+        };
+        let own = self.rank();
+        assert!(
+            word(0) == number,
+            "member {rank} called barrier where member {own} called exchange: barrier {}",
+            number - 1
+        );
+        let len = usize::try_from(word(8)).unwrap_or(usize::MAX);
         assert!(len <= self.board.capacity, "member {rank} gave {len} bytes");
         let each = size_of::<T>().max(1);
         assert!(len % each == 0, "member {rank} gave {len} bytes, for elements of {each}");
-        let bytes = read(slot + LEN_BYTES as u64, len);
+        let bytes = read(slot + HEADER_BYTES as u64, len);
         bytes.chunks_exact(each).map(bytemuck::pod_read_unaligned).collect()
     }
 }
@@ -239,11 +298,16 @@ impl Pool {
     /// gets a copy of `argument`, which may hold any handle except an
     /// [`OwnedChunk`](crate::OwnedChunk).
     ///
+    /// When a member has returned, [`is_cancelled`](crate::is_cancelled) becomes true in the
+    /// others: the tasks of workers that have not joined are taken back. So it does not tell a
+    /// member that the call was cancelled.
+    ///
     /// # Errors
     ///
     /// [`Error::Task`] if a member died, panicked or timed out: all others see [`TeamBroken`] at
-    /// their barrier, so none waits for ever. [`Error::Broken`] if a member returned while others
-    /// waited for it at a barrier. As [`Pool::submit`].
+    /// their barrier, so none waits for ever. Of several failures it is a death, or else a timeout,
+    /// or else the first panic. [`Error::Broken`] if a member returned while others waited for it
+    /// at a barrier, also if these ignored [`TeamBroken`]. As [`Pool::submit`].
     ///
     /// # Examples
     ///
@@ -302,7 +366,9 @@ impl TeamOptions<'_> {
     }
 
     /// How long a member may run, more than zero. Then it is killed, and the call fails: so a
-    /// member that never reaches a barrier does not hold up the call. Default: the pool's.
+    /// member that never reaches a barrier does not hold up the call. The others wait for it at
+    /// the barrier, and that time counts: members that began together may all be killed. The pool
+    /// replaces them. Default: the pool's.
     ///
     /// # Examples
     ///
@@ -366,18 +432,14 @@ impl TeamOptions<'_> {
         core.check_ours()?;
         core.check(self.rules)?;
         let capacity = self.exchange_bytes;
-        let job = TeamJob {
-            core,
-            name: std::any::type_name::<F>(),
-            members_max: usize::MAX,
-            rules: self.rules,
-        };
+        let job = TeamJob::new(core, std::any::type_name::<F>(), self.rules);
         let slot_bytes = Board::slot_bytes(capacity).filter(|_| capacity <= 1 << 30);
         let Some(slot_bytes) = slot_bytes else {
             return Err(Error::invalid("exchange_bytes", capacity, "at most 1073741824 bytes"));
         };
-        let span = core.arena.reserve(2 * slot_bytes * job.members_max(), Contents::Stale)?;
-        let board = Board { offset: span.offset(), capacity };
+        let members_max = job.members_max();
+        let span = core.arena.reserve(2 * slot_bytes * members_max, Contents::Stale)?;
+        let board = Board { offset: span.offset(), capacity, members_max };
         let mut values: Vec<(usize, R)> =
             job.run_all(run_member::<F, A, R>, &(board, &argument))?;
         values.sort_by_key(|&(rank, _)| rank);
@@ -398,14 +460,14 @@ where
         if let Err(died) = member.barrier() {
             return Ok(Err(died));
         }
-        let (exchanges, is_broken) = (Cell::new(0), Cell::new(false));
-        let windows = invocation.windows;
-        let own = TeamMember { member, windows, board, exchanges, is_broken };
+        let own = TeamMember::new(member, invocation.windows, board)?;
         // SAFETY: this trampoline is named only where a value of the type `F` was given.
         let function = unsafe { function_value::<F>() };
         let value = function(&own, argument);
         let rank = member.rank();
         member.leave();
-        Ok(value.map(|value| (rank, value)).map_err(|TeamBroken(())| PeerDied))
+        // A member that has seen a broken barrier has no value, whatever it makes of that.
+        let value = value.ok().filter(|_| !own.is_broken.get());
+        Ok(value.map(|value| (rank, value)).ok_or(PeerDied))
     })
 }

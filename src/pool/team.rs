@@ -213,15 +213,21 @@ unsafe impl Team for Member {
 pub(crate) struct TeamJob<'a> {
     pub(crate) core: &'a Core,
     pub(crate) name: &'static str,
-    /// The most workers to use.
-    pub(crate) members_max: usize,
     pub(crate) rules: Rules,
+    /// The number of tasks. Memory of the job is reserved for that many members, so it is fixed
+    /// here, whatever the pool's size becomes.
+    members_max: usize,
 }
 
-impl TeamJob<'_> {
-    /// The number of tasks.
+impl<'a> TeamJob<'a> {
+    /// A job for all workers that the pool should have now.
+    pub(crate) fn new(core: &'a Core, name: &'static str, rules: Rules) -> TeamJob<'a> {
+        TeamJob { core, name, rules, members_max: core.workers().clamp(1, MEMBERS_MAX) }
+    }
+
+    /// The most members that any attempt has.
     pub(crate) fn members_max(&self) -> usize {
-        self.members_max.min(self.core.workers()).clamp(1, MEMBERS_MAX)
+        self.members_max
     }
 
     /// Runs the job, whose members get `argument`; again after a death, if the rules permit.
@@ -265,8 +271,8 @@ impl TeamJob<'_> {
         argument: &SharedArgument,
     ) -> Result<Vec<V>> {
         let span = self.core.arena.reserve(size_of::<TeamControl>(), Contents::Zeroed)?;
-        let control = HostTeamControl { span, joined: Cell::new(0) };
-        let members_max = self.members_max();
+        let control = HostTeamControl { span, joined: Cell::new(0), causes: Cell::new(0) };
+        let members_max = self.members_max;
         let on_unwind = || control.abort();
         let mut group = Group::new(self.core, argument, &on_unwind);
         let rules = Rules { kind: TaskKind::Team, ..self.rules };
@@ -282,35 +288,62 @@ impl TeamJob<'_> {
                 let outcome = state.tasks.get(id).and_then(TaskRecord::outcome);
                 has_joined && outcome.is_some_and(|outcome| outcome.is_err())
             };
-            if ids.iter().enumerate().any(has_failed) {
-                control.abort();
+            let failed = ids.iter().enumerate().filter(|&task| has_failed(task));
+            let failed = failed.fold(0, |failed, (ordinal, _)| failed | 1 << ordinal);
+            if failed != 0 {
+                control.abort_because_of(failed);
             }
         });
-        let outcomes = outcomes.into_iter().enumerate();
-        conclude(
-            outcomes.map(|(ordinal, outcome)| (control.has_joined(ordinal), outcome)).collect(),
-        )
+        let part = |(ordinal, outcome)| match (control.has_joined(ordinal), outcome) {
+            (false, outcome) => (Part::NotMember, outcome),
+            (true, outcome) if control.is_cause(ordinal) => (Part::Cause, outcome),
+            (true, outcome) => (Part::Member, outcome),
+        };
+        conclude(outcomes.into_iter().enumerate().map(part).collect())
     }
 }
 
-/// The outcome of a job, from the outcomes of its tasks and whether each had joined.
+/// What a task was in its team.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// It had not joined.
+    NotMember,
+    Member,
+    /// A member that failed before the barrier was broken for the others.
+    Cause,
+}
+
+/// The outcome of a job, from the outcomes of its tasks and what each was.
 ///
 /// A member's failure fails the job, whatever the others return: perhaps they reached no barrier at
 /// which they would have noticed it. A task that failed without joining had taken no work.
-fn conclude<V: DeserializeOwned>(outcomes: Vec<(bool, Outcome)>) -> Result<Vec<V>> {
+///
+/// Of several failures the error is that of a member that was killed or died, and else one that the
+/// others could not have caused: a member may panic because the barrier is broken.
+fn conclude<V: DeserializeOwned>(outcomes: Vec<(Part, Outcome)>) -> Result<Vec<V>> {
     let (mut values, mut has_dead_member) = (Vec::new(), false);
-    let (mut of_member, mut of_other): (Option<Error>, Option<Error>) = (None, None);
-    for (has_joined, outcome) in outcomes {
+    let (mut of_member, mut of_other): (Option<(u8, Error)>, Option<Error>) = (None, None);
+    for (part, outcome) in outcomes {
         match handle::open::<MemberResult<V>>(outcome) {
             Ok(MemberResult::Done(value)) => values.push(value),
             Ok(MemberResult::NotJoined) => {}
             Ok(MemberResult::PeerDied) => has_dead_member = true,
-            Err(error) if has_joined => of_member = of_member.or(Some(error)),
-            Err(error) => of_other = of_other.or(Some(error)),
+            Err(error) if part == Part::NotMember => of_other = of_other.or(Some(error)),
+            Err(error) => {
+                let rank = match &error {
+                    Error::Task(TaskError::Died(_)) => 0,
+                    Error::Task(TaskError::TimedOut { .. }) => 1,
+                    _ if part == Part::Cause => 2,
+                    _ => 3,
+                };
+                if of_member.as_ref().is_none_or(|&(least, _)| rank < least) {
+                    of_member = Some((rank, error));
+                }
+            }
         }
     }
     match of_member {
-        Some(error) => Err(error),
+        Some((_, error)) => Err(error),
         None if values.is_empty() => Err(of_other.unwrap_or(Error::Task(TaskError::Cancelled))),
         // None has failed, so the barrier was broken by a member that left.
         None if has_dead_member => Err(Error::Broken { what: "the team", cause: LEFT.to_owned() }),
@@ -326,6 +359,8 @@ struct HostTeamControl {
     span: Span,
     /// The members seen so far: a bit in the roster is never cleared.
     joined: Cell<u64>,
+    /// The members that had failed when the host first broke the barrier.
+    causes: Cell<u64>,
 }
 
 impl HostTeamControl {
@@ -341,9 +376,21 @@ impl HostTeamControl {
         joined >> ordinal & 1 == 1
     }
 
+    fn is_cause(&self, ordinal: usize) -> bool {
+        self.causes.get() >> ordinal & 1 == 1
+    }
+
     /// Breaks the barrier: all members return.
     fn abort(&self) {
         self.control().words.abort();
+    }
+
+    /// The same after these members have failed. Later ones may fail because of that.
+    fn abort_because_of(&self, failed: u64) {
+        if self.causes.get() == 0 {
+            self.causes.set(failed);
+        }
+        self.abort();
     }
 }
 
@@ -373,9 +420,11 @@ pub(crate) fn take_part<V: Serialize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::ExitReason;
     use crate::object::transfer::LeaseList;
     use crate::pool::record::outcome::EncodedResult;
     use crate::worker::call::Encoded;
+    use crate::worker::death::report;
     use crate::worker::invocation;
 
     fn took(took: MemberResult<u8>) -> Outcome {
@@ -392,17 +441,23 @@ mod tests {
 
     #[test]
     fn a_members_failure_fails_the_job_though_the_others_met_no_barrier() {
-        let outcome = conclude::<u8>(vec![(true, took(MemberResult::Done(5))), (true, failed())]);
+        let outcome = conclude::<u8>(vec![
+            (Part::Member, took(MemberResult::Done(5))),
+            (Part::Member, failed()),
+        ]);
         assert!(matches!(outcome, Err(Error::Task(TaskError::Panicked { .. }))), "{outcome:?}");
     }
 
     #[test]
     fn the_failure_of_a_task_that_was_no_member_fails_nothing() {
-        let outcome = conclude(vec![(true, took(MemberResult::Done(5))), (false, failed())]);
+        let outcome = conclude(vec![
+            (Part::Member, took(MemberResult::Done(5))),
+            (Part::NotMember, failed()),
+        ]);
         assert_eq!(outcome.ok(), Some(vec![5u8]));
         let outcome = conclude(vec![
-            (true, took(MemberResult::Done(5))),
-            (false, took(MemberResult::NotJoined)),
+            (Part::Member, took(MemberResult::Done(5))),
+            (Part::NotMember, took(MemberResult::NotJoined)),
         ]);
         assert_eq!(outcome.ok(), Some(vec![5u8]));
     }
@@ -410,11 +465,36 @@ mod tests {
     #[test]
     fn a_job_that_no_worker_did_has_failed() {
         assert!(
-            conclude::<u8>(vec![(false, failed()), (false, took(MemberResult::NotJoined))])
-                .is_err()
+            conclude::<u8>(vec![
+                (Part::NotMember, failed()),
+                (Part::NotMember, took(MemberResult::NotJoined))
+            ])
+            .is_err()
         );
         assert!(
-            conclude::<u8>(vec![(true, took(MemberResult::PeerDied)), (true, failed())]).is_err()
+            conclude::<u8>(vec![
+                (Part::Member, took(MemberResult::PeerDied)),
+                (Part::Member, failed())
+            ])
+            .is_err()
         );
+    }
+
+    #[test]
+    fn a_death_or_the_first_panic_is_the_error_and_not_what_followed_from_it() {
+        let reason = ExitReason::Signal(6);
+        let died =
+            || Err(Box::new(Error::Task(TaskError::Died(Box::new(report(1, reason, None))))));
+        let panicked = |message: &str| -> Outcome {
+            let (message, location) = (message.to_owned(), "here".into());
+            Err(Box::new(Error::Task(TaskError::Panicked { message, location })))
+        };
+        let outcome = conclude::<u8>(vec![(Part::Member, failed()), (Part::Cause, died())]);
+        assert!(matches!(outcome, Err(Error::Task(TaskError::Died(_)))), "{outcome:?}");
+        let outcome = conclude::<u8>(vec![
+            (Part::Member, panicked("the team is broken")),
+            (Part::Cause, panicked("the cause")),
+        ]);
+        assert!(outcome.unwrap_err().to_string().contains("the cause"));
     }
 }

@@ -100,11 +100,15 @@ impl Windows {
     /// # Errors
     ///
     /// [`Error::Corrupt`] if they are not inside the arena.
-    pub(crate) fn copy_out(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+    ///
+    /// # Safety
+    ///
+    /// Nobody writes these bytes during the call.
+    pub(crate) unsafe fn copy_out(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
         let from = self.read(offset, len)?;
         let mut bytes = vec![0u8; len];
-        // SAFETY: `read` checked the bounds; every byte of an arena is initialised; the vector is
-        // fresh memory of the right size.
+        // SAFETY: `read` checked the bounds; every byte of an arena is initialised; nobody writes
+        // them, by the caller's condition; the vector is fresh memory of the right size.
         unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(from, len) };
         Ok(bytes)
     }
@@ -114,10 +118,15 @@ impl Windows {
     /// # Errors
     ///
     /// [`Error::Corrupt`] if they are not inside the arena.
-    pub(crate) fn copy_in(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+    ///
+    /// # Safety
+    ///
+    /// The bytes there belong to a span of which nothing is borrowed, and nobody else reads or
+    /// writes them during the call.
+    pub(crate) unsafe fn copy_in(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         let to = self.write(offset, bytes.len())?;
-        // SAFETY: `write` checked the bounds; the host granted the span to this worker alone, so
-        // it overlaps nothing that safe code can borrow.
+        // SAFETY: `write` checked the bounds; nobody else uses the bytes there, by the caller's
+        // condition, so they do not overlap `bytes`.
         unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         Ok(())
     }

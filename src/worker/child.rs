@@ -196,8 +196,10 @@ impl Worker {
         let socket: &Socket = Box::leak(Box::new(Socket::from(socket)));
         let windows = Windows::attach(arena, arena_id, size(arena_size))?;
         child::await_permit(socket);
-        let mut config: WorkerConfig = windows
-            .copy_out(config_at, size(config_len))
+        // SAFETY: the host wrote the configuration before it permitted this worker to start, and
+        // keeps it unchanged until the worker is ready.
+        let config = unsafe { windows.copy_out(config_at, size(config_len)) };
+        let mut config: WorkerConfig = config
             .map(|bytes| invocation::decode(&bytes))?
             .map_err(|found| Error::Corrupt { what: "a worker's configuration", found })?;
         let waker = config.control.zip(doorbell);
@@ -346,7 +348,9 @@ impl Worker {
             logs.begin_task();
         }
         if let Place::Span(offset) = meta.place {
-            *payload = self.windows.copy_out(offset, meta.len)?;
+            // SAFETY: the host wrote the argument before it offered the task, and keeps the span
+            // unchanged until the task is over, or a one-off process has sent the message below.
+            *payload = unsafe { self.windows.copy_out(offset, meta.len) }?;
             if self.is_one_off() {
                 // The host can free the argument now; this process may run for long.
                 let copied = SpanMessage { len: 0, offset: 0 };
@@ -418,7 +422,10 @@ impl Worker {
             Ok(Received::Message(..)) if answer.len == len => {
                 #[cfg(feature = "failpoints")]
                 failpoint::hit(Point::WorkerSpanGranted);
-                self.windows.copy_in(answer.offset, bytes).map_err(|error| error.to_string())?;
+                // SAFETY: the host granted this span, of `len` bytes, to this worker alone, and
+                // reads it when the result is committed; the result is encoded in private memory.
+                let copied = unsafe { self.windows.copy_in(answer.offset, bytes) };
+                copied.map_err(|error| error.to_string())?;
                 Ok(answer.offset)
             }
             Ok(Received::Message(..)) => Err(format!("no memory for a result of {len} bytes")),

@@ -87,7 +87,7 @@ impl<'c, T: Scalar> MatmulCall<'c, T> {
             Work::Batch(count, _) => alone_ns * count as f64,
         };
         if pool.has_workers() && alone_ns >= matmul::SHARED_NS {
-            let job = TeamJob { core: pool.core(), name, members_max: usize::MAX, rules };
+            let job = TeamJob::new(pool.core(), name, rules);
             return run_shared(job, work, &gemm, (m, n, k));
         }
         let gemm = gemm.map(Matrix::local, MatrixMut::local);
@@ -106,21 +106,30 @@ fn run_shared<T: Scalar>(
     mut job: TeamJob<'_>,
     work: Work,
     gemm: &Gemm<T, Matrix<'_, T>, MatrixMut<'_, T>>,
-    (m, n, k): (usize, usize, usize),
+    sizes: (usize, usize, usize),
 ) -> Result<()> {
     if gemm.beta != T::ZERO {
         // A failed attempt has changed a part of C.
         job.rules.retries = 0;
     }
-    let scratch_len = match work {
-        Work::Product => scratch_bytes::<T>(m, n, k, job.members_max()),
-        Work::Gram | Work::Batch(..) => 0,
-    };
+    let scratch_len = scratch_needed::<T>(work, sizes, job.members_max());
     // Windows begin at a multiple of 2 MiB, so aligning the offset aligns the address.
     let scratch = job.core.arena().reserve(scratch_len + SCRATCH_ALIGN_BYTES, Contents::Stale)?;
     let scratch_at = scratch.offset().next_multiple_of(SCRATCH_ALIGN_BYTES as u64);
     let gemm = gemm.as_ref().try_map(Matrix::shared, MatrixMut::shared)?;
     job.run(take_share::<T>, &MatmulDescriptor { work, gemm, scratch: (scratch_at, scratch_len) })
+}
+
+/// The scratch memory for this many members, in bytes.
+fn scratch_needed<T: Scalar>(
+    work: Work,
+    (m, n, k): (usize, usize, usize),
+    members_max: usize,
+) -> usize {
+    match work {
+        Work::Product => scratch_bytes::<T>(m, n, k, members_max),
+        Work::Gram | Work::Batch(..) => 0,
+    }
 }
 
 /// A member's part, in a worker.
@@ -133,6 +142,7 @@ fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result
             Ok((matrix.place.in_array(resolved.as_ptr().cast()), resolved))
         };
         let refuse = |error: Error| CodecError::Argument(error.to_string());
+        let places = descriptor.gemm.as_ref().map(|operand| operand.place, |result| result.place);
         let found = descriptor.gemm.try_map(
             |operand| find(operand, Access::ReadOnly),
             |result| find(result, Access::ReadWrite),
@@ -143,10 +153,16 @@ fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result
         let (offset, len) = descriptor.scratch;
         let scratch = invocation.windows.write(offset, len).map_err(refuse)?;
         debug_assert!(scratch.addr().is_multiple_of(SCRATCH_ALIGN_BYTES));
+        let needed = scratch_needed::<T>(descriptor.work, places.sizes(), team.members_max);
+        if len < needed {
+            let text = format!("{len} bytes of scratch memory, not {needed}: {team:?}");
+            return Err(CodecError::Argument(text));
+        }
         // SAFETY: the host checked shapes and places and borrows A, B and C, C exclusively, until
         // no task of the job is left; the sources are as long as the arrays; the scratch memory is
-        // a span of this job, as long as `scratch_bytes` returns for `members_max`, aligned by
-        // `run_shared`; all members get the same argument, and a job's counters begin at zero.
+        // a span of this job, as long as `scratch_bytes` returns for `members_max`, checked above,
+        // aligned by `run_shared`; all members get the same argument, and a job's counters begin at
+        // zero.
         Ok(unsafe { compute(descriptor.work, &gemm, scratch, team.members_max, member) })
     })
 }

@@ -1,4 +1,5 @@
 //! The value that `with` passes to calls over items.
+#![allow(unsafe_code)]
 
 use std::sync::Arc;
 
@@ -61,7 +62,9 @@ impl SharedPlace {
         windows: &Windows,
         decoder: impl FnOnce(&[WireLease], &[u8]) -> R,
     ) -> std::result::Result<R, CodecError> {
-        let bytes = windows.copy_out(self.offset, self.len);
+        // SAFETY: the host wrote the value before it offered a task with this place, and keeps it
+        // unchanged in `SharedInput` until no task with it is left.
+        let bytes = unsafe { windows.copy_out(self.offset, self.len) };
         let bytes = bytes.map_err(|error| CodecError::Argument(error.to_string()))?;
         let short = || CodecError::Argument("a shared value without its leases".into());
         let (leases, encoded) = call::split_table(&bytes, self.leases).ok_or_else(short)?;
