@@ -60,11 +60,12 @@ pub(crate) fn open_to_read(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Creates a regular file to write to, or empties it.
+/// Creates a regular file to write to, or empties it. It is locked until it is closed.
 ///
 /// # Errors
 ///
-/// [`Error::Layout`] for anything else, which is not changed, [`Error::Os`].
+/// [`Error::InvalidArgument`] if another user of this function has it open, and [`Error::Layout`]
+/// for anything else than a regular file: both are not changed. [`Error::Os`].
 pub(crate) fn create(path: &Path, expected: &str) -> Result<File> {
     let shown = path.display().to_string();
     // A FIFO would block until someone opens its other end.
@@ -76,6 +77,11 @@ pub(crate) fn create(path: &Path, expected: &str) -> Result<File> {
     if !metadata.is_file() {
         let (found, expected) = ("not a regular file".to_owned(), expected.to_owned());
         return Err(Error::Layout { place: shown, found, expected });
+    }
+    // Some file systems have no locks; there it is not noticed that two write to the same file.
+    if !try_lock(&file, LockMode::Exclusive, &shown).unwrap_or(true) {
+        let found = format!("{shown}, which is already written to");
+        return Err(Error::invalid("the path", found, "a file that nothing else writes to"));
     }
     file.set_len(0).map_err(|e| Error::os("ftruncate", shown, e))?;
     Ok(file)

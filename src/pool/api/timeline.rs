@@ -9,9 +9,8 @@ use crate::pool::Pool;
 use crate::pool::driver::core::Core;
 use crate::pool::driver::stop;
 use crate::pool::record::config::Start;
-use crate::pool::record::recording::FLUSH_INTERVAL;
-use crate::pool::record::state::Lifecycle;
-use crate::pool::record::timeline::Timeline;
+use crate::pool::record::state::State;
+use crate::pool::record::timeline::{FLUSH_INTERVAL, Timeline};
 use crate::pool::record::trace_file::TraceFile;
 use crate::pool::record::worker_slot::WorkerSlot;
 use crate::sys::clock;
@@ -55,14 +54,20 @@ impl Pool {
     /// (`process`). Tasks of less than 10 us that follow one another are merged into one event,
     /// with their number in `tasks`, and the sum of their times in `busy_us`.
     ///
-    /// Events are written by a thread, once a second or more often. In between the file is complete
-    /// JSON, so it can be opened while the pool runs, and what was written remains if this process
-    /// is killed.
+    /// Events are written by a thread, once a second or more often. Except during such a write the
+    /// file is complete JSON: so it can be opened while the pool runs, and what was written remains
+    /// if this process is killed. If it is killed during a write, the last event may be cut off.
+    ///
+    /// The file grows with the number of events: about 150 bytes each. A worker whose short tasks
+    /// are all of one function has about a thousand a second; one whose tasks take longer, or
+    /// alternate between functions, has one for each task. There is no limit, so end the recording
+    /// of a program that runs for long.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if the pool already records a timeline, or has no processes;
-    /// [`Error::Layout`] if `path` is not a regular file; [`Error::Os`] if it cannot be written;
+    /// [`Error::InvalidArgument`] if the pool already records a timeline, another one is recorded
+    /// to `path`, or the pool has no processes; [`Error::Layout`] if `path` is not a regular file;
+    /// [`Error::Os`] if it cannot be written;
     /// [`Error::Closed`] if the pool has ended.
     ///
     /// # Examples
@@ -85,15 +90,14 @@ impl Pool {
         if self.core.config.start == Start::InProcess {
             return Err(Error::invalid("the pool", "in-process", "one with worker processes"));
         }
-        check_free(&self.core)?;
+        check_free(&self.core, &self.core.lock())?;
         let file = TraceFile::create(path.as_ref(), &self.core.config.name)?;
         let mut state = self.core.lock();
         // Another thread may have begun one, or ended the pool, in the meantime.
-        let is_open = matches!(state.life, Lifecycle::Open | Lifecycle::Draining);
-        if state.timeline.is_some() || !is_open {
+        if let Err(error) = check_free(&self.core, &state) {
             drop(state);
             let _ = file.finish();
-            return check_free(&self.core);
+            return Err(error);
         }
         state.drain();
         let workers: Vec<bool> = state.workers.iter().map(WorkerSlot::is_occupied).collect();
@@ -142,9 +146,8 @@ impl Pool {
 }
 
 /// An error unless a recording may begin.
-fn check_free(core: &Core) -> Result<()> {
-    let state = core.lock();
-    core.check_open(&state)?;
+fn check_free(core: &Core, state: &State) -> Result<()> {
+    core.check_open(state)?;
     match &state.timeline {
         Some(timeline) => Err(Error::invalid(
             "the timeline of a pool",

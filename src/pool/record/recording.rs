@@ -1,6 +1,6 @@
 //! What a pool's state adds to its timeline.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::pool::record::state::State;
 use crate::pool::record::task::{TaskKind, TaskRecord};
@@ -9,11 +9,9 @@ use crate::pool::record::trace_event::{Ending, Slice};
 use crate::pool::record::worker_slot::RetireCause;
 use crate::sys::clock;
 use crate::worker::call::TaskId;
+use crate::worker::current_task::PART;
 use crate::worker::host_side::Drained;
 use crate::worker::queue_pair::Status;
-
-/// How often events are written, even if there are few.
-pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 impl State {
     /// Records a task whose result was drained.
@@ -29,7 +27,8 @@ impl State {
         };
         let start_ns = self.workers[index].queues.reported_start_ns(drained.seq);
         let elapsed_ns = drained.meta.elapsed_ns;
-        let slice = Slice::new(call.name, entry.rules.kind, id, start_ns, elapsed_ns, ending);
+        let slice =
+            Slice::new(call.name, entry.rules.kind, call.number, start_ns, elapsed_ns, ending);
         timeline.task(index, slice);
     }
 
@@ -54,15 +53,15 @@ impl State {
                 _ => Ending::Died,
             };
             let entry = self.tasks.get(id);
-            timeline.task(index, unfinished(entry, id, start_ns, ending));
+            timeline.task(index, unfinished(entry, start_ns, ending));
         }
         timeline.ended(index, name, format!("pid {} {text}", self.workers[index].pid));
     }
 
-    /// Passes what was recorded to the thread that writes it. Returns when to do so again.
+    /// Passes what was recorded to the thread that writes it, if that is due. Returns when it is
+    /// due again. The supervisor may call it much more often, for other reasons.
     pub(crate) fn flush_timeline(&mut self) -> Option<Instant> {
-        self.timeline.as_mut()?.flush();
-        Some(Instant::now() + FLUSH_INTERVAL)
+        Some(self.timeline.as_mut()?.flush_if_due())
     }
 
     /// Ends the recording: adds what runs now.
@@ -72,7 +71,7 @@ impl State {
         for (index, slot) in self.workers.iter().enumerate() {
             if let Some((id, start_ns)) = slot.queues.running_task() {
                 let entry = self.tasks.get(id);
-                timeline.task(index, unfinished(entry, id, start_ns, Ending::Running));
+                timeline.task(index, unfinished(entry, start_ns, Ending::Running));
             } else if slot.is_occupied() {
                 timeline.close(index);
                 timeline.idle_until(index, now_ns);
@@ -83,9 +82,10 @@ impl State {
 }
 
 /// The event of a task that has no result, up to now.
-fn unfinished(entry: Option<&TaskRecord>, id: TaskId, start_ns: u64, ending: Ending) -> Slice {
-    let name = entry.and_then(TaskRecord::call).map_or("a task", |call| call.name);
+fn unfinished(entry: Option<&TaskRecord>, start_ns: u64, ending: Ending) -> Slice {
+    let call = entry.and_then(TaskRecord::call);
+    let (name, number) = call.map_or(("a task", PART), |call| (call.name, call.number));
     let kind = entry.map_or(TaskKind::Single, |entry| entry.rules.kind);
     let elapsed_ns = clock::now_ns().saturating_sub(start_ns);
-    Slice::new(name, kind, id, start_ns, elapsed_ns, ending)
+    Slice::new(name, kind, number, start_ns, elapsed_ns, ending)
 }

@@ -6,16 +6,22 @@
 //! Complete events go to the thread that writes them (`trace_file.rs`).
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::pool::record::trace_event::{Ending, Event, Slice};
 use crate::pool::record::trace_file::{TraceFile, TraceTotals};
 use crate::sys::clock;
 
+/// How often events are passed on, even if there are few.
+pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// Tasks shorter than this may be merged, and times shorter than this are not called idle.
 const SHORT_NS: u64 = 10_000;
 /// The longest event of merged tasks.
 const MERGED_NS: u64 = 1_000_000;
+/// How far a worker's time may be ahead of the clock's latest reading, so that the clock need not
+/// be read for every task.
+const AHEAD_NS: u64 = 10_000_000;
 /// Events that are passed to the writing thread at once.
 const EVENTS_MAX: usize = 1024;
 
@@ -25,6 +31,10 @@ pub(crate) struct Timeline {
     tracks: Vec<Track>,
     events: Vec<Event>,
     tasks: u64,
+    /// No task ends later than this: the clock's latest reading, and [`AHEAD_NS`].
+    limit_ns: u64,
+    /// When events are passed on, even if there are few.
+    flush_at: Instant,
     file: Arc<TraceFile>,
 }
 
@@ -40,8 +50,14 @@ struct Track {
 impl Timeline {
     /// Begins at `now_ns`. For each slot, `workers` has whether there is a process.
     pub(crate) fn new(file: Arc<TraceFile>, workers: &[bool], now_ns: u64) -> Timeline {
-        let mut timeline =
-            Timeline { tracks: Vec::new(), events: Vec::with_capacity(EVENTS_MAX), tasks: 0, file };
+        let mut timeline = Timeline {
+            tracks: Vec::new(),
+            events: Vec::with_capacity(EVENTS_MAX),
+            tasks: 0,
+            limit_ns: 0,
+            flush_at: Instant::now() + FLUSH_INTERVAL,
+            file,
+        };
         for (worker, &is_present) in workers.iter().enumerate() {
             timeline.track(worker).end_ns = if is_present { now_ns } else { 0 };
         }
@@ -60,11 +76,15 @@ impl Timeline {
     #[inline]
     pub(crate) fn task(&mut self, worker: usize, task: Slice) {
         self.tasks += 1;
+        // A worker can report any time. Within one track times only grow, and no task may end so
+        // late that those after it have no time left. `hand_over` limits them further.
+        if task.end_ns > self.limit_ns {
+            self.limit_ns = clock::now_ns() + AHEAD_NS;
+        }
+        let limit_ns = self.limit_ns;
         let track = self.track(worker);
-        // A worker can report any time. Within one track times only grow, and `hand_over` limits
-        // them.
-        let start_ns = task.start_ns.max(track.end_ns);
-        let task = Slice { start_ns, end_ns: task.end_ns.max(start_ns), ..task };
+        let start_ns = task.start_ns.min(limit_ns).max(track.end_ns);
+        let task = Slice { start_ns, end_ns: task.end_ns.min(limit_ns).max(start_ns), ..task };
         let idle_ns = start_ns - track.end_ns;
         let idle_since = std::mem::replace(&mut track.end_ns, task.end_ns);
         if idle_ns < SHORT_NS
@@ -117,8 +137,18 @@ impl Timeline {
         }
     }
 
+    /// Passes all events to the writing thread if that is due. Returns when it is due again.
+    pub(crate) fn flush_if_due(&mut self) -> Instant {
+        let now = Instant::now();
+        if now >= self.flush_at {
+            self.flush();
+            self.flush_at = now + FLUSH_INTERVAL;
+        }
+        self.flush_at
+    }
+
     /// Passes all events to the writing thread.
-    pub(crate) fn flush(&mut self) {
+    fn flush(&mut self) {
         for worker in 0..self.tracks.len() {
             self.close(worker);
         }

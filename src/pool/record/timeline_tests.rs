@@ -3,11 +3,9 @@
 use super::*;
 use crate::pool::record::task::TaskKind;
 use crate::pool::record::trace_event::Ending;
-use crate::worker::call::TaskId;
 
 fn task(name: &'static str, start_ns: u64, elapsed_ns: u64) -> Slice {
-    let id = TaskId { index: 1, generation: 0 };
-    Slice::new(name, TaskKind::Single, id, start_ns, elapsed_ns, Ending::Returned)
+    Slice::new(name, TaskKind::Single, 7, start_ns, elapsed_ns, Ending::Returned)
 }
 
 /// Records `tasks` of worker 0 from time 1 us on, and returns the events of the file.
@@ -36,7 +34,10 @@ fn short_tasks_of_one_function_that_follow_one_another_are_one_event() {
     let found = events("merged", &tasks);
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!((&found[0]["name"], &found[0]["args"]["tasks"]), (&"f".into(), &500.into()));
-    assert_eq!(found[0]["args"]["busy_us"], 350.0);
+    assert_eq!(
+        (&found[0]["args"]["busy_us"], &found[0]["args"]["task_number"]),
+        (&350.0.into(), &7.into())
+    );
     assert_eq!(found[0]["dur"], 499.7);
 }
 
@@ -77,4 +78,46 @@ fn times_that_a_worker_cannot_have_reported_stay_in_order() {
     assert_eq!(names, ["idle", "f", "g", "idle", "h"]);
     let day = 86_400e6;
     assert!(found.iter().all(|event| event["dur"].as_f64().unwrap() < 3650.0 * day), "{found:?}");
+}
+
+#[test]
+fn a_time_that_a_worker_cannot_have_reported_leaves_time_for_later_tasks() {
+    let path = std::env::temp_dir().join(format!("brigade-limit-{}.json", std::process::id()));
+    let file = Arc::new(TraceFile::create(&path, "limit").unwrap());
+    let mut timeline = Timeline::new(file, &[true], 1000);
+    timeline.task(0, task("f", u64::MAX - 4, 700));
+    let end_ns = timeline.tracks[0].end_ns;
+    assert!(end_ns <= clock::now_ns() + AHEAD_NS, "{end_ns}");
+    timeline.finish().unwrap();
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn events_are_passed_on_when_that_is_due_and_not_whenever_the_supervisor_runs() {
+    let path = std::env::temp_dir().join(format!("brigade-due-{}.json", std::process::id()));
+    let file = Arc::new(TraceFile::create(&path, "due").unwrap());
+    let mut timeline = Timeline::new(file, &[true], 1000);
+    timeline.task(0, task("f", 2000, 700));
+    timeline.flush_at = Instant::now() + 1000 * FLUSH_INTERVAL;
+    let due = timeline.flush_if_due();
+    assert!(timeline.tracks[0].open.is_some(), "a task that follows may still be added");
+    assert_eq!(due, timeline.flush_at);
+    timeline.flush_at = Instant::now();
+    assert!(timeline.flush_if_due() > due - 1000 * FLUSH_INTERVAL);
+    assert!(timeline.tracks[0].open.is_none());
+    timeline.finish().unwrap();
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn a_file_that_another_recording_writes_is_refused_and_kept() {
+    let path = std::env::temp_dir().join(format!("brigade-locked-{}.json", std::process::id()));
+    let first = TraceFile::create(&path, "first").unwrap();
+    let error = TraceFile::create(&path, "second").unwrap_err().to_string();
+    assert!(error.contains(path.to_str().unwrap()) && error.contains("already"), "{error}");
+    first.finish().unwrap();
+    assert!(std::fs::read_to_string(&path).unwrap().contains("pool first"));
+    TraceFile::create(&path, "third").unwrap().finish().unwrap();
+    assert!(std::fs::read_to_string(&path).unwrap().contains("pool third"));
+    std::fs::remove_file(&path).unwrap();
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::pool::record::task::TaskKind;
-use crate::worker::call::TaskId;
+use crate::worker::current_task::PART;
 
 /// How a task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(crate) struct Slice {
     pub(crate) ending: Ending,
     /// At least 1.
     pub(crate) count: u32,
-    /// The number of the first task.
+    /// The number of the first task, marked if it is a part of a map, a loop or a team.
     pub(crate) number: u64,
     pub(crate) start_ns: u64,
     pub(crate) end_ns: u64,
@@ -55,22 +55,13 @@ impl Slice {
     pub(crate) fn new(
         name: &'static str,
         kind: TaskKind,
-        id: TaskId,
+        number: u64,
         start_ns: u64,
         elapsed_ns: u64,
         ending: Ending,
     ) -> Slice {
         let end_ns = start_ns.saturating_add(elapsed_ns);
-        Slice {
-            name,
-            kind,
-            ending,
-            count: 1,
-            number: id.number(),
-            start_ns,
-            end_ns,
-            busy_ns: elapsed_ns,
-        }
+        Slice { name, kind, ending, count: 1, number, start_ns, end_ns, busy_ns: elapsed_ns }
     }
 }
 
@@ -163,12 +154,16 @@ impl Formatter {
         };
         self.begin(out, "X", name, worker);
         self.times(out, *start_ns, *end_ns);
-        put(out, format_args!(",\"cat\":\"{category}\",\"args\":{{\"task\":{number}"));
+        put(out, format_args!(",\"cat\":\"{category}\",\"args\":{{"));
+        if number & PART == 0 {
+            // The field of this name in a log record is the same.
+            put(out, format_args!("\"task_number\":{number},"));
+        }
         if *count > 1 {
             let busy = micros(*busy_ns);
-            put(out, format_args!(",\"tasks\":{count},\"busy_us\":{busy}"));
+            put(out, format_args!("\"tasks\":{count},\"busy_us\":{busy},"));
         }
-        put(out, format_args!(",\"ending\":\"{}\"}}}}", ending.text()));
+        put(out, format_args!("\"ending\":\"{}\"}}}}", ending.text()));
     }
 
     fn begin(&self, out: &mut Vec<u8>, phase: &str, name: &str, worker: usize) {
