@@ -28,7 +28,7 @@ const CONTENTS_BYTES_MAX: usize = (256 << 10) - HEADER_BYTES;
 /// Mark, length and checksum, eight bytes each.
 const HEADER_BYTES: usize = 24;
 /// The first word. The last byte is the version of the contents.
-const MARK: u64 = u64::from_le_bytes(*b"brigade\x01");
+const MARK: u64 = u64::from_le_bytes(*b"brigade\x02");
 /// How often a reader tries again after an overlap with a write.
 const READS_MAX: u32 = 100;
 

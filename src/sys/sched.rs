@@ -176,9 +176,7 @@ pub(crate) fn set_data_bytes_max(bytes: u64) -> Result<()> {
 pub(crate) fn resident_private_bytes() -> Result<u64> {
     const STATUS: &str = "/proc/thread-self/status";
     let text = procfs::text(STATUS).map_err(|e| Error::os("read", STATUS, e))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-    let kib = line.and_then(|rest| rest.split_ascii_whitespace().next()?.parse::<u64>().ok());
-    kib.map(|kib| kib * 1024).ok_or_else(|| Error::Layout {
+    procfs::resident_anonymous_bytes(&text).ok_or_else(|| Error::Layout {
         place: STATUS.into(),
         found: "no RssAnon".into(),
         expected: "a line RssAnon: N kB".into(),

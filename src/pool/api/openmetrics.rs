@@ -147,6 +147,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::time::Duration;
 
     use super::*;
     use crate::pool::api::stats::WorkerStats;
@@ -191,5 +192,30 @@ mod tests {
         }
         assert_eq!(families.len(), FAMILIES.len());
         assert!(text.contains("{pool=\"a\\\"\\\\\\nb\"} 3\n"), "{text}");
+    }
+
+    // Rules of histograms: `le` grows and ends with +Inf, the counts cumulate, +Inf has all.
+    #[test]
+    fn the_buckets_of_a_histogram_are_in_order_and_cumulate_up_to_the_count() {
+        let mut stats = Stats { busy: Duration::from_millis(1500), ..Stats::default() };
+        for ns in [1, 1023, 1024, 5000, 1 << 20, u64::MAX] {
+            stats.run_times.add(ns);
+        }
+        let text = stats.to_openmetrics("a");
+        let samples = text.lines().filter_map(|line| line.strip_prefix("brigade_task_run_seconds"));
+        let buckets: Vec<(f64, u64)> = samples
+            .clone()
+            .filter_map(|line| line.strip_prefix("_bucket{pool=\"a\",le=\""))
+            .map(|line| line.split_once("\"} ").unwrap())
+            .map(|(end, count)| {
+                (end.replace("+Inf", "inf").parse().unwrap(), count.parse().unwrap())
+            })
+            .collect();
+        assert!(buckets.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1), "{buckets:?}");
+        assert_eq!((buckets[0], buckets[1].1), ((1.024e-6, 2), 3), "{buckets:?}");
+        let last = buckets.len() - 1;
+        assert_eq!((buckets[last], buckets[last - 1].1), ((f64::INFINITY, 6), 5), "{buckets:?}");
+        let others: Vec<&str> = samples.filter(|line| !line.starts_with("_bucket")).collect();
+        assert_eq!(others, ["_count{pool=\"a\"} 6", "_sum{pool=\"a\"} 1.5"]);
     }
 }

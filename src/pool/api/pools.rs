@@ -39,13 +39,14 @@ pub struct PoolInfo {
     pub broken: Option<String>,
     /// How many workers the pool should have.
     pub target: usize,
-    /// Its statistics. The number of running tasks is that of `workers`.
+    /// Its statistics, of all workers.
     pub stats: Stats,
     /// Tasks that ended in each second, between the last two times that it published.
     pub tasks_per_second: f64,
     /// Memory of all arrays and payloads of the process, in bytes, in whole blocks.
     pub arrays_bytes: u64,
-    /// Its workers, by index.
+    /// Its workers, by index. Of more than about a thousand the last ones are missing, also in
+    /// [`Stats::per_worker`].
     pub workers: Vec<WorkerInfo>,
 }
 
@@ -80,7 +81,10 @@ pub struct WorkerInfo {
     pub tasks: u64,
     /// The time in these tasks.
     pub busy: Duration,
-    /// Its private memory, in bytes; `None` if the system does not tell.
+    /// Its resident anonymous memory (`RssAnon` of `/proc/PID/status`), in bytes: without arrays
+    /// and other shared memory. Pages that it still shares with its fork server, because neither
+    /// has written to them, count too: so the sum over workers is more than what they use together.
+    /// `None` if the system does not tell.
     pub memory_bytes: Option<u64>,
 }
 
@@ -130,21 +134,21 @@ fn info(found: Found) -> Option<PoolInfo> {
             offered: usize::try_from(worker.offered).unwrap_or(usize::MAX),
             tasks: worker.tasks,
             busy: Duration::from_nanos(worker.busy_ns),
-            memory_bytes: pid.and_then(private_memory),
+            memory_bytes: pid.and_then(anonymous_bytes),
         }
     };
     let workers: Vec<WorkerInfo> = report.workers.iter().enumerate().map(worker).collect();
-    let count = |is: fn(&WorkerInfo) -> bool| workers.iter().filter(|worker| is(worker)).count();
+    let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let stats = Stats {
         submitted: report.submitted,
-        queued: usize::try_from(report.queued).unwrap_or(usize::MAX),
-        offered: workers.iter().fold(0, |sum, worker| worker.offered.saturating_add(sum)),
-        running: count(|worker| worker.task.is_some()),
+        queued: size(report.queued),
+        offered: size(report.offered),
+        running: size(report.running),
         succeeded: report.succeeded,
         failed: report.failed,
         cancelled: report.cancelled,
         retried: report.retried,
-        workers: count(|worker| worker.status != WorkerStatus::Absent),
+        workers: size(report.present),
         restarts: report.restarts.iter().fold(0, |sum, &count| count.saturating_add(sum)),
         restarts_by,
         busy: Duration::from_nanos(report.busy_ns),
@@ -166,7 +170,7 @@ fn info(found: Found) -> Option<PoolInfo> {
         age: since(report.published_ns),
         uptime: since(report.started_ns),
         broken: report.broken,
-        target: usize::try_from(report.target).unwrap_or(usize::MAX),
+        target: size(report.target),
         stats,
         tasks_per_second: report.tasks_per_second,
         arrays_bytes: report.arrays_bytes,
@@ -175,9 +179,6 @@ fn info(found: Found) -> Option<PoolInfo> {
 }
 
 /// The anonymous memory of a process, in bytes.
-fn private_memory(pid: u32) -> Option<u64> {
-    let status = procfs::text(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
-    let kib: u64 = line.split_ascii_whitespace().next()?.parse().ok()?;
-    kib.checked_mul(1024)
+fn anonymous_bytes(pid: u32) -> Option<u64> {
+    procfs::resident_anonymous_bytes(&procfs::text(format!("/proc/{pid}/status")).ok()?)
 }

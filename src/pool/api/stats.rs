@@ -93,7 +93,8 @@ impl Stats {
     /// ```
     #[must_use]
     pub fn done(&self) -> u64 {
-        self.succeeded + self.failed + self.cancelled
+        // Those of another process (`pools`) may be any numbers.
+        self.succeeded.saturating_add(self.failed).saturating_add(self.cancelled)
     }
 }
 

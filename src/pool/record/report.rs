@@ -56,6 +56,10 @@ pub(crate) struct PoolReport {
     pub(crate) target: u64,
     pub(crate) submitted: u64,
     pub(crate) queued: u64,
+    /// Totals of all workers: `workers` may lack some.
+    pub(crate) offered: u64,
+    pub(crate) running: u64,
+    pub(crate) present: u64,
     pub(crate) succeeded: u64,
     pub(crate) failed: u64,
     pub(crate) cancelled: u64,
@@ -81,6 +85,8 @@ impl PoolReport {
             len @ 0..1000 => state.queue.iter().filter(|&&id| is_queued(id)).count().min(len),
             len => len,
         };
+        let workers: Vec<_> = (0..state.workers.len()).map(|index| worker(state, index)).collect();
+        let count = |is: fn(&WorkerReport) -> bool| workers.iter().filter(|one| is(one)).count();
         PoolReport {
             pid,
             name: cut(name),
@@ -93,6 +99,9 @@ impl PoolReport {
             target: state.target as u64,
             submitted: counters.submitted,
             queued: queued as u64,
+            offered: workers.iter().map(|worker| worker.offered).sum(),
+            running: count(|worker| worker.task.is_some()) as u64,
+            present: count(|worker| worker.status != WorkerStatus::Absent) as u64,
             succeeded: counters.succeeded,
             failed: counters.failed,
             cancelled: counters.cancelled,
@@ -102,7 +111,7 @@ impl PoolReport {
             run_times: counters.run_times.counts().to_vec(),
             tasks_per_second: 0.0,
             arrays_bytes: 0,
-            workers: (0..state.workers.len()).map(|index| worker(state, index)).collect(),
+            workers,
         }
     }
 
