@@ -1,6 +1,6 @@
 //! Why a task returned no value.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -125,10 +125,26 @@ impl fmt::Display for Death {
             write!(f, ", standard error ends: {}", text.trim_end())?;
         }
         if let Some(text) = self.log_tail.last() {
-            write!(f, ", last log record: {text}")?;
+            f.write_str(", last log record: ")?;
+            write_short(f, text)?;
         }
         Ok(())
     }
+}
+
+/// The longest log record in a message, in characters.
+const SHORT: usize = 200;
+
+/// Writes the beginning of `text` in one line.
+fn write_short(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    for (at, c) in text.chars().enumerate() {
+        match c {
+            _ if at == SHORT => return f.write_str("..."),
+            c if c.is_control() => write!(f, "{}", c.escape_default())?,
+            c => f.write_char(c)?,
+        }
+    }
+    Ok(())
 }
 
 /// How far a task had come when its worker died.

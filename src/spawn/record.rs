@@ -194,8 +194,9 @@ impl ProcessRecord {
                     tracing::debug!(name, pid, "process started");
                 });
                 let _ = self.started.set((pid, child));
-                self.logs.get().inspect(|logs| logs.set_pid(pid));
+                // The thread that launches it holds the mutex until both are there.
                 let link = self.lock().link.clone();
+                self.logs.get().inspect(|logs| logs.set_pid(pid));
                 if let Some(link) = link {
                     link.permit();
                 }

@@ -274,7 +274,7 @@ impl Worker {
                         return last;
                     }
                     if last == Status::Panicked {
-                        self.ensure_state();
+                        self.rebuild_state();
                     }
                 }
                 Ok(Next::Nothing) if self.queues.should_stop() || self.is_one_off() => return last,
@@ -307,6 +307,7 @@ impl Worker {
                 Status::ArgumentCodec
             }
         };
+        current_task::end();
         self.tasks += 1;
         if self.cleanup.task_ends(self.queues.stop_clock()) {
             self.queues.restart_clock();

@@ -3,10 +3,12 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Makes the seeds of tasks others than those of items with the same numbers.
+const OF_TASKS: u64 = 0x7461_736b_7365_6564;
 /// Marks the number of a part of a map or a loop. How many parts there are depends on timing.
 pub(crate) const PART: u64 = 1 << 63;
 
-/// In a worker: the number of the task that runs or ran last, plus one; and its trampoline.
+/// In a worker: the number of the task that runs, plus one, or 0; and its trampoline.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 static FUNCTION: AtomicU64 = AtomicU64::new(0);
 /// In a worker: the seed of its pool.
@@ -23,6 +25,13 @@ pub(crate) fn begin(number: u64, function: u64) {
     // Relaxed: for this thread, and for others that do not depend on the moment.
     NUMBER.store(number + 1, Ordering::Relaxed);
     FUNCTION.store(function, Ordering::Relaxed);
+}
+
+/// In a worker: the task is over.
+#[inline]
+pub(crate) fn end() {
+    // Relaxed: as in `begin`.
+    NUMBER.store(0, Ordering::Relaxed);
 }
 
 /// In a worker: sets the seed of its pool, at the start.
@@ -87,12 +96,14 @@ pub fn task_number() -> Option<u64> {
 /// ```
 #[must_use]
 pub fn task_seed() -> Option<u64> {
-    task_number().map(seed_of)
+    task_number().map(|number| mix(pool_seed() ^ OF_TASKS, number))
 }
 
 /// A seed for random numbers of the item with this index: a function of the pool's
 /// [seed](crate::PoolBuilder::seed) and the index alone. For maps and loops, where which items
-/// share a task depends on timing. Outside of tasks the pool's seed counts as 0.
+/// share a task depends on timing. Outside of tasks the pool's seed counts as 0. Threads that a
+/// task starts count as outside of it with
+/// [`Start::InProcess`](crate::Start::InProcess), and as part of it otherwise.
 ///
 /// # Examples
 ///
@@ -107,8 +118,11 @@ pub fn task_seed() -> Option<u64> {
 /// ```
 #[must_use]
 pub fn seed_of(index: u64) -> u64 {
-    let seed = IN_PROCESS.get().map_or_else(|| SEED.load(Ordering::Relaxed), |(_, seed)| seed);
-    mix(seed, index)
+    mix(pool_seed(), index)
+}
+
+fn pool_seed() -> u64 {
+    IN_PROCESS.get().map_or_else(|| SEED.load(Ordering::Relaxed), |(_, seed)| seed)
 }
 
 /// The generator SplitMix64 with this seed, at this index.
@@ -128,6 +142,13 @@ mod tests {
         // The first outputs of the reference implementation for the seed 1234567.
         let expected = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973];
         assert_eq!([0, 1].map(|index| mix(1_234_567, index)), expected);
+    }
+
+    #[test]
+    fn a_task_and_an_item_of_the_same_number_have_different_seeds() {
+        in_process(3, 7, || assert_ne!(task_seed(), Some(seed_of(3))));
+        let seeds = [7, 8].map(|seed| in_process(3, seed, task_seed));
+        assert_ne!(seeds[0], seeds[1]);
     }
 
     #[test]

@@ -16,8 +16,8 @@ use crate::sys::failpoint::{self, Point};
 use crate::worker::call::{Call, Encoded, TaskId};
 use crate::worker::claim::{self, ClaimState};
 use crate::worker::queue_pair::{
-    ByteRing, CRASH_MESSAGE_BYTES, Place, QueuePair, ResultMeta, SLOTS, TASK_INLINE_BYTES,
-    TaskMeta, load_words, store_words,
+    ByteRing, CRASH_MESSAGE_BYTES, Place, QueuePair, REBUILDING, ResultMeta, SLOTS,
+    TASK_INLINE_BYTES, TaskMeta, load_words, store_words,
 };
 
 /// A task that was offered and whose result slot has not been drained.
@@ -377,9 +377,15 @@ impl HostSide {
     /// The process id that the worker reported when it was ready; 0 before.
     pub(crate) fn pid(&self) -> u32 {
         if self.pid.get() == 0 {
-            self.pid.set(self.queues().header.ready.load(Ordering::Acquire));
+            let ready = self.queues().header.ready.load(Ordering::Acquire);
+            self.pid.set(if ready == REBUILDING { 0 } else { ready });
         }
         self.pid.get()
+    }
+
+    /// Whether the worker makes its state again, and begins no task for now.
+    pub(crate) fn is_rebuilding(&self) -> bool {
+        self.queues().header.ready.load(Ordering::Acquire) == REBUILDING
     }
 
     /// Excludes a gap, in which this process was stopped, from the times measured here.

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// The most tasks that one worker can be offered; a power of two.
 pub(crate) const SLOTS: u64 = SLOTS_LEN as u64;
+/// No process id: what `ready` holds while a worker makes its state again.
+pub(crate) const REBUILDING: u32 = u32::MAX;
 const SLOTS_LEN: usize = 256;
 /// The largest payload inside a task slot, in bytes.
 pub(crate) const TASK_INLINE_BYTES: usize = TASK_INLINE_WORDS * 8;
@@ -36,7 +38,7 @@ pub(crate) const RESULT_INLINE_WORDS: usize = 5;
 /// | `cancel_seq`        | host, under mutex | worker  | none: a hint to the task    | all end with the host |
 /// | `stop`              | host, under mutex | worker  | Release / Acquire           | all end with the host |
 /// | `parked`            | worker; host to 0 | both    | Dekker with the claim word  | replaced by a new one |
-/// | `ready`             | worker, once      | host    | Release / Acquire; kept by  | 0: died in start-up   |
+/// | `ready`             | worker            | host    | Release / Acquire; kept by  | 0: died in start-up   |
 /// |                     |                   |         | the host once seen          |                       |
 /// | `phase`             | worker            | host    | none: a phase, no result    | shows where it died   |
 /// | `started_ns`        | worker            | host    | `phase`; limited to between | replaced by a new one |
@@ -57,7 +59,8 @@ pub(crate) struct QueuePairHeader {
     _host: [u32; 9],
     pub(crate) parked: ParkWord,
     _parked: [u32; 15],
-    /// The worker's process id, once it is ready (initializer included); 0 before.
+    /// The worker's process id, once it is ready (initializer included); 0 before; and
+    /// [`REBUILDING`] while it makes its state again.
     pub(crate) ready: AtomicU32,
     /// 1: the worker waits for room in the result ring.
     pub(crate) waiting: AtomicU32,

@@ -15,7 +15,7 @@ use crate::worker::claim::{self, ClaimState};
 use crate::worker::cpu_spread::CpuSpread;
 use crate::worker::pool_control::PoolControl;
 use crate::worker::queue_pair::{
-    ByteRing, CRASH_MESSAGE_BYTES, LeaveReason, Place, QueuePair, RESULT_INLINE_BYTES,
+    ByteRing, CRASH_MESSAGE_BYTES, LeaveReason, Place, QueuePair, REBUILDING, RESULT_INLINE_BYTES,
     RING_PAYLOAD_BYTES_MAX, ResultMeta, Status, TaskMeta, load_words, store_words,
 };
 use crate::worker::wakeup::Driver;
@@ -115,6 +115,11 @@ impl WorkerSide {
         // SAFETY: `attach` checked bounds; the window stays mapped until the process ends; the host
         // aligned the span; a queue pair consists of atomics and padding.
         unsafe { &*self.queues }
+    }
+
+    /// Reports that the worker does not begin a task for now.
+    pub(crate) fn set_rebuilding(&self) {
+        self.queues().header.ready.store(REBUILDING, Ordering::Release);
     }
 
     /// Reports that the worker is ready, and wakes the supervisor, because a thread may wait for

@@ -155,9 +155,13 @@ fn what_a_worker_logged_before_it_died_arrives_and_is_in_its_death() {
 fn records_of_a_process_have_its_name() {
     subscribed(tracing::Level::INFO, |lines| {
         let process = Process::builder().name("reader");
-        process.spawn(|()| log::warn!("end of file"), ()).unwrap().join().unwrap();
-        let text = lines.text();
-        assert!(text.contains(" WARN tasks::logs: end of file process=\"reader\" pid="), "{text}");
+        let log = |()| {
+            log::warn!("end of file");
+            std::process::id()
+        };
+        let pid = process.spawn(log, ()).unwrap().join().unwrap();
+        let (text, end) = (lines.text(), format!("process=\"reader\" pid={pid} "));
+        assert!(text.contains(&format!(" WARN tasks::logs: end of file {end}")), "{text}");
         let error = Process::spawn(crash, ()).unwrap().join().unwrap_err();
         assert_eq!(error.death().unwrap().log_tail, ["INFO tasks::logs: before step=1"]);
     });
@@ -290,8 +294,9 @@ fn an_initializer_may_log_and_may_have_a_subscriber_of_its_own() {
             Ok(())
         };
         let pool = one().initializer(log, ()).build().unwrap();
-        pool.submit(|()| (), ()).unwrap().join().unwrap();
+        pool.submit(|()| tracing::warn!("in a task"), ()).unwrap().join().unwrap();
         assert!(lines.text().contains("INFO tasks::logs: starting worker=0 pid="));
+        assert!(lines.text().contains("WARN tasks::logs: in a task worker=0 pid="));
         let own = |()| {
             let subscriber = tracing_subscriber::fmt().with_writer(std::io::sink).finish();
             tracing::subscriber::set_global_default(subscriber).map_err(|e| e.to_string())

@@ -45,6 +45,16 @@ fn call(state: &mut Traced, n: u32) -> u32 {
 }
 
 #[test]
+fn a_function_that_makes_a_state_again_runs_outside_of_tasks() {
+    let make = |()| Ok::<_, String>(brigade::task_number());
+    let pool = one().state(make, ()).build().unwrap();
+    let fail = |_: &mut Option<u64>, ()| assert!(std::process::id() == 0, "on purpose");
+    assert!(pool.submit_with_state(fail, ()).unwrap().join().is_err());
+    let look = |state: &mut Option<u64>, ()| (*state, brigade::task_number());
+    assert_eq!(pool.submit_with_state(look, ()).unwrap().join().unwrap(), (None, Some(1)));
+}
+
+#[test]
 fn a_state_lives_as_long_as_its_worker_and_is_dropped_when_that_leaves() {
     let directory = Directory::new();
     let pool = one().state(traced, directory.0.clone()).build().unwrap();

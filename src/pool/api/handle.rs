@@ -11,7 +11,7 @@ use crate::object::transfer;
 use crate::pool::driver::core::Core;
 use crate::pool::record::config::Start;
 use crate::pool::record::outcome::{EncodedResult, Outcome};
-use crate::pool::record::state::WaitTarget;
+use crate::pool::record::state::{State, WaitTarget};
 use crate::pool::record::worker_slot::RetireCause;
 use crate::process::panic;
 use crate::worker::call::TaskId;
@@ -76,7 +76,8 @@ impl<R: DeserializeOwned> Handle<R> {
     /// ```
     pub fn join(mut self) -> Result<R> {
         let id = self.usable()?;
-        match self.core.wait(None, WaitTarget::Tasks(&[id]), |state| Core::take(state, id)) {
+        let take = |state: &mut State| Core::take_with_logs(state, id);
+        match self.core.wait(None, WaitTarget::Tasks(&[id]), take) {
             Some(outcome) => {
                 self.id = None;
                 open(outcome)
@@ -109,7 +110,12 @@ impl<R: DeserializeOwned> Handle<R> {
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<R> {
         let id = self.usable()?;
         let deadline = Instant::now().checked_add(timeout);
-        match self.core.wait(deadline, WaitTarget::Tasks(&[id]), |state| Core::take(state, id)) {
+        let may_wait = !timeout.is_zero();
+        let take = |state: &mut State| match may_wait {
+            true => Core::take_with_logs(state, id),
+            false => Core::take(state, id),
+        };
+        match self.core.wait(deadline, WaitTarget::Tasks(&[id]), take) {
             Some(outcome) => {
                 self.id = None;
                 open(outcome)

@@ -99,11 +99,13 @@ impl Core {
     #[inline]
     fn admit(&self, mut call: Call, rules: Rules) -> Result<TaskId> {
         let name = call.name;
-        task_names::note(call.function.to_word(), name);
         let mut state = self.lock();
         self.check_open(&state)?;
         call.number = state.numbers.next(rules.is_part());
         state.update_log_levels(self.config.settings.logs);
+        if state.wants_logs() {
+            task_names::note(call.function.to_word(), name);
+        }
         let id = state.tasks.insert(call, rules)?;
         state.unfinished += 1;
         state.counters.submitted += 1;

@@ -253,14 +253,21 @@ impl Core {
         }
     }
 
+    /// Like [`take`](Core::take). This thread emits the log records that are due when it has
+    /// released the mutex: only for a caller that may wait.
+    #[inline]
+    pub(crate) fn take_with_logs(state: &mut State, id: TaskId) -> Option<Outcome> {
+        let outcome = Core::take(state, id)?;
+        state.emit_due_logs();
+        Some(outcome)
+    }
+
     /// Takes the outcome of a task that is done, and removes the task.
     #[inline]
     pub(crate) fn take(state: &mut State, id: TaskId) -> Option<Outcome> {
         if state.tasks.get(id).is_none() {
             return Some(Err(cancelled()));
         }
-        let outcome = state.tasks.take(id)?;
-        state.emit_due_logs();
-        Some(outcome)
+        state.tasks.take(id)
     }
 }

@@ -180,7 +180,7 @@ where
         loop {
             let due = self.reporter.as_ref().map(ProgressReporter::due);
             let ended = self.core.wait(due, WaitTarget::Tasks(&ids), |state| {
-                (0..).zip(&ids).find_map(|(at, &id)| Some((at, Core::take(state, id)?)))
+                (0..).zip(&ids).find_map(|(at, &id)| Some((at, Core::take_with_logs(state, id)?)))
             });
             if let Some(ended) = ended {
                 return ended;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::worker::logs::level::HostLevels;
 use crate::worker::logs::source::LogSource;
 
 /// The log records of a pool's workers.
@@ -11,8 +12,10 @@ pub(crate) struct LogSources {
     pub(super) ended: Vec<Arc<LogSource>>,
     /// Records that a thread should emit before it takes a result.
     pub(super) due: Vec<Arc<LogSource>>,
-    /// The levels that the workers were told, packed.
-    pub(super) levels: u32,
+    /// The levels of the host that the workers were told; `None` if one was started since.
+    pub(super) told: Option<HostLevels>,
+    /// The host wants records of the workers.
+    pub(super) are_wanted: bool,
 }
 
 impl LogSources {

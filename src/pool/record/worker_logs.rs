@@ -2,27 +2,47 @@
 
 use std::sync::Arc;
 
+use crate::pool::record::log_sources::LogSources;
 use crate::pool::record::state::State;
 use crate::worker::logs::delivery;
-use crate::worker::logs::level::{Levels, LogLevel};
+use crate::worker::logs::level::{HostLevels, LogLevel};
 use crate::worker::logs::source::LogSource;
 
 impl State {
     /// Tells the workers which log records the host wants, if that has changed.
     #[inline]
     pub(crate) fn update_log_levels(&mut self, limit: LogLevel) {
-        let levels = Levels::of_host(limit).pack();
-        if levels != self.logs.levels {
-            self.logs.levels = levels;
-            self.workers.iter().flat_map(|slot| &slot.logs).for_each(|logs| logs.update_levels());
+        let host = HostLevels::current();
+        if self.logs.told != Some(host) {
+            self.tell_levels(host, limit);
         }
+    }
+
+    #[cold]
+    fn tell_levels(&mut self, host: HostLevels, limit: LogLevel) {
+        self.logs.told = Some(host);
+        self.logs.are_wanted = host.limited(limit).pack() != 0;
+        self.workers.iter().flat_map(|slot| &slot.logs).for_each(|logs| logs.update_levels());
+    }
+
+    /// Whether the host wants any records of the workers.
+    #[inline]
+    pub(crate) fn wants_logs(&self) -> bool {
+        self.logs.are_wanted
+    }
+
+    /// A worker was started: the next submission compares its levels with those of the host.
+    pub(crate) fn forget_told_levels(&mut self) {
+        self.logs.told = None;
     }
 
     /// The worker at `index` has committed a result: its records are emitted before a thread that
     /// takes the result goes on.
     #[inline]
     pub(crate) fn note_logs_of(&mut self, index: usize) {
-        if let Some(logs) = self.workers[index].logs.as_ref().filter(|logs| logs.is_pending()) {
+        if self.logs.are_wanted
+            && let Some(logs) = self.workers[index].logs.as_ref().filter(|logs| logs.is_pending())
+        {
             self.logs.add_due(logs);
         }
     }
@@ -41,7 +61,12 @@ impl State {
         self.logs.due.retain(|logs| logs.is_pending() || logs.has_unemitted());
         for logs in &self.logs.due {
             let logs = Arc::clone(logs);
-            self.events.defer_duty(move || logs.emit_for_joiner());
+            self.events.defer_duty(move || {
+                logs.emit_for_joiner();
+                if logs.has_unemitted() {
+                    delivery::notify(&logs);
+                }
+            });
         }
     }
 
@@ -50,9 +75,15 @@ impl State {
         let logs = self.workers[index].logs.take()?;
         logs.finish();
         delivery::notify(&logs);
-        self.logs.ended.retain(|ended| ended.is_pending() || ended.has_unemitted());
-        self.logs.ended.push(Arc::clone(&logs));
-        self.logs.add_due(&logs);
+        // Each of them keeps its ring in the arena.
+        let LogSources { ended, due, .. } = &mut self.logs;
+        for sources in [&mut *ended, due] {
+            sources.retain(|source| source.is_pending() || source.has_unemitted());
+        }
+        if logs.is_pending() || logs.has_unemitted() {
+            ended.push(Arc::clone(&logs));
+            self.logs.add_due(&logs);
+        }
         Some(logs)
     }
 }

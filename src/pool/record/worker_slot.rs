@@ -154,7 +154,10 @@ impl WorkerSlot {
             _ if self.is_abandoned => None,
             WorkerState::Retiring(_) => (self.queues.live() == 0).then_some(Waiting::ToLeave),
             _ => match self.queues.unstarted() {
-                Some(seq) => Some(Waiting::ToStart { seq, is_ready: self.queues.is_ready() }),
+                Some(seq) => {
+                    let is_ready = self.queues.is_ready() && !self.queues.is_rebuilding();
+                    Some(Waiting::ToStart { seq, is_ready })
+                }
                 // A worker that runs its initializer is not idle.
                 None if self.is_idle() && self.queues.is_ready() => {
                     Some(Waiting::ForTask { next_seq: self.queues.next_seq() })

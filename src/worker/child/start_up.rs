@@ -17,6 +17,16 @@ impl Worker {
         }
     }
 
+    /// Makes the state again after a task has panicked. Meanwhile a task that waits does not time
+    /// out, as at the start.
+    pub(super) fn rebuild_state(&mut self) {
+        if self.cache.state.is_none() && self.config.state.is_some() {
+            self.queues.set_rebuilding();
+            self.ensure_state();
+            self.queues.set_ready();
+        }
+    }
+
     /// Runs the initializer, or the function that makes the state. If it fails, this process ends
     /// with the reason as its crash message.
     pub(super) fn initialise(

@@ -8,7 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use tracing::field::Visit;
@@ -24,7 +24,7 @@ use crate::sys::socket::Socket;
 use crate::worker::current_task;
 use crate::worker::link::SpanMessage;
 use crate::worker::logs::level::{Levels, of_level};
-use crate::worker::logs::record::{Definition, Head, Kind, Writer};
+use crate::worker::logs::record::{Definition, Head, IDS_MAX, Kind, Writer};
 use crate::worker::logs::ring::{LogRing, LogWriter, Push};
 
 /// Where the records of this worker go.
@@ -32,8 +32,8 @@ pub(crate) struct Capture {
     ring: LogRing<'static>,
     socket: &'static Socket,
     producer: Mutex<Producer>,
-    /// Records of threads that did not get the lock, not yet counted in the ring.
-    missed: AtomicU64,
+    /// The logger of this process is the recorder.
+    is_logger: AtomicBool,
     /// The host's levels that are in effect here.
     levels: AtomicU32,
 }
@@ -76,7 +76,7 @@ impl Capture {
             ring,
             socket,
             producer: Mutex::default(),
-            missed: AtomicU64::new(0),
+            is_logger: AtomicBool::new(false),
             levels: AtomicU32::new(0),
         })
     }
@@ -90,11 +90,19 @@ impl Capture {
     /// Makes it the subscriber and the logger of this process, unless there are others.
     pub(crate) fn install(&self) {
         self.apply_levels();
-        if !tracing::dispatcher::has_been_set() {
-            let _ = tracing::subscriber::set_global_default(Recorder);
+        // Not asked before: `begin` counts as setting one, also when it is over.
+        let _ = tracing::subscriber::set_global_default(Recorder);
+        // Relaxed: no other data depends on it.
+        self.is_logger.store(log::set_logger(&Recorder).is_ok(), Ordering::Relaxed);
+        self.apply_log_level();
+    }
+
+    /// Sets the level of `log`, unless the logger is another one.
+    fn apply_log_level(&self) {
+        // Relaxed: as above.
+        if self.is_logger.load(Ordering::Relaxed) {
+            log::set_max_level(self.current().log.into());
         }
-        let _ = log::set_logger(&Recorder);
-        log::set_max_level(self.current().log.into());
     }
 
     /// Applies the levels that the host has set since the last task.
@@ -104,7 +112,7 @@ impl Capture {
         let wanted = self.ring.control.levels.load(Ordering::Relaxed);
         if wanted != self.levels.load(Ordering::Relaxed) {
             self.apply_levels();
-            log::set_max_level(self.current().log.into());
+            self.apply_log_level();
             tracing::callsite::rebuild_interest_cache();
         }
     }
@@ -135,7 +143,7 @@ impl Capture {
                 Err(TryLockError::WouldBlock) => std::thread::yield_now(),
             }
         }
-        self.missed.fetch_add(1, Ordering::Relaxed);
+        self.ring.control.count_dropped(1);
         None
     }
 
@@ -143,9 +151,8 @@ impl Capture {
     fn store<'d>(&self, record: &[u8], callsite: u64, definition: impl FnOnce() -> Definition<'d>) {
         let Some(mut producer) = self.producer() else { return };
         let Producer { writer, defined, scratch, is_unnotified } = &mut *producer;
-        let missed = self.missed.swap(0, Ordering::Relaxed);
-        if missed > 0 {
-            writer.count_dropped(self.ring.control, missed);
+        if writer.host_has_skipped(self.ring.control) || defined.len() >= IDS_MAX {
+            defined.clear();
         }
         if !defined.contains(&callsite) {
             scratch.clear();

@@ -65,12 +65,12 @@ fn run() {
         drop(delivery);
         for source in fresh {
             active.retain(|(known, _)| !Arc::ptr_eq(known, &source));
-            source.emit_all(Duration::ZERO);
+            source.emit_share();
             active.push((source, 0));
         }
         active.retain_mut(|(source, idle)| {
-            if source.has_news() {
-                source.emit_all(Duration::ZERO);
+            if source.has_unemitted() {
+                source.emit_share();
                 *idle = 0;
             }
             *idle += 1;

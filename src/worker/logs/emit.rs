@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
+use tracing::Event;
 use tracing::dispatcher::{self, Dispatch};
 use tracing::field::{DisplayValue, Value, display};
-use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level};
+use tracing::subscriber::NoSubscriber;
 
 use crate::worker::current_task::PART;
 use crate::worker::logs::callsite::{ADDED, HostCallsite};
@@ -51,7 +51,7 @@ impl<'a> Parts<'a> {
 
     /// Emits it. The caller's own spans do not apply to it.
     pub(super) fn emit(&self, callsite: &'static HostCallsite, origin: &Origin, to: &Dispatch) {
-        let has_subscriber = LevelFilter::current() != LevelFilter::OFF;
+        let has_subscriber = !to.is::<NoSubscriber>();
         let has_logger = log::max_level() != log::LevelFilter::Off;
         match self.kind {
             Kind::Log if has_logger => self.to_log(callsite, origin),
@@ -212,7 +212,7 @@ pub(super) fn report_loss(origin: &Origin, dropped: u64, corrupt: u64, to: &Disp
         "log records of a worker were lost: dropped without room, or overwritten",
         "log less, or use a faster subscriber",
     );
-    if LevelFilter::current() >= Level::WARN {
+    if !to.is::<NoSubscriber>() {
         dispatcher::with_default(to, || {
             tracing::warn!(worker, process, pid, dropped, corrupt, "{text}; {hint}");
         });

@@ -57,6 +57,30 @@ impl LogLevel {
     }
 }
 
+/// The levels of both facades in this process, as these keep them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HostLevels {
+    tracing: LevelFilter,
+    log: log::LevelFilter,
+}
+
+impl HostLevels {
+    /// Costs two loads.
+    #[inline]
+    pub(crate) fn current() -> HostLevels {
+        HostLevels { tracing: LevelFilter::current(), log: log::max_level() }
+    }
+
+    /// What the host wants, if no more than `limit` is wanted of its workers. A host that uses only
+    /// one of the two facades gets the records of both.
+    pub(crate) fn limited(self, limit: LogLevel) -> Levels {
+        let tracing = of_filter(self.tracing);
+        let log = LogLevel::from_number(self.log as u32);
+        let or = |level, other| if level == LogLevel::Off { other } else { level };
+        Levels { tracing: or(tracing, log).min(limit), log: or(log, tracing).min(limit) }
+    }
+}
+
 /// The levels of both facades.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Levels {
@@ -65,15 +89,6 @@ pub(crate) struct Levels {
 }
 
 impl Levels {
-    /// What the host wants, if no more than `limit` is wanted of its workers. A host that uses only
-    /// one of the two facades gets the records of both.
-    pub(crate) fn of_host(limit: LogLevel) -> Levels {
-        let tracing = of_filter(LevelFilter::current());
-        let log = LogLevel::from_number(log::max_level() as u32);
-        let or = |level, other| if level == LogLevel::Off { other } else { level };
-        Levels { tracing: or(tracing, log).min(limit), log: or(log, tracing).min(limit) }
-    }
-
     pub(crate) fn pack(self) -> u32 {
         self.tracing as u32 | (self.log as u32) << 8
     }

@@ -10,6 +10,11 @@ use crate::worker::logs::level::LogLevel;
 const TEXT_BYTES_MAX: usize = 8 << 10;
 /// The longest record, in bytes; further fields are left out.
 pub(super) const RECORD_BYTES_MAX: usize = 24 << 10;
+/// The longest text of a definition, in bytes; a longer one is cut.
+const NAME_BYTES_MAX: usize = 512;
+/// The most callsites that a worker counts as defined. Then it defines each one again. So what it
+/// counts as defined is among the last `2 * IDS_MAX` definitions, which the host remembers.
+pub(super) const IDS_MAX: usize = 2048;
 /// The most fields of a record; further ones are left out.
 pub(super) const FIELDS_MAX: usize = 32;
 
@@ -96,10 +101,10 @@ impl<'a> Writer<'a> {
         self.0.push(*level as u8);
         self.0.extend_from_slice(&line.to_le_bytes());
         for text in [name, target, module, file] {
-            self.text(text);
+            self.text(cut(text, NAME_BYTES_MAX));
         }
         for name in fields.iter().take(FIELDS_MAX) {
-            self.text(name);
+            self.text(cut(name, NAME_BYTES_MAX));
         }
     }
 
@@ -210,6 +215,9 @@ pub(super) struct Reader<'a>(&'a [u8]);
 impl<'a> Reader<'a> {
     /// The head of a record, and the rest.
     pub(super) fn new(bytes: &'a [u8]) -> Option<(Head, Reader<'a>)> {
+        if bytes.len() > RECORD_BYTES_MAX {
+            return None;
+        }
         let (&kind, words) = bytes.split_first()?;
         let kind = [Kind::Definition, Kind::Event, Kind::Log].into_iter().nth(kind.into())?;
         let mut rest = Reader(words);
@@ -240,13 +248,18 @@ impl<'a> Reader<'a> {
         let [level] = self.take()?;
         let level = LogLevel::from_byte(level)?;
         let line = u32::from_le_bytes(self.take()?);
-        let (name, target) = (self.text()?, self.text()?);
-        let (module, file) = (self.text()?, self.text()?);
+        let (name, target) = (self.name()?, self.name()?);
+        let (module, file) = (self.name()?, self.name()?);
         let mut fields = Vec::new();
         while !self.0.is_empty() && fields.len() < FIELDS_MAX {
-            fields.push(self.text()?);
+            fields.push(self.name()?);
         }
         Some(Definition { level, name, target, module, file, line, fields })
+    }
+
+    /// A text of a definition.
+    fn name(&mut self) -> Option<&'a str> {
+        self.text().filter(|text| text.len() <= NAME_BYTES_MAX)
     }
 
     /// The next field: its index and its value.

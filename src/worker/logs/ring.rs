@@ -31,9 +31,10 @@ use crate::sys::failpoint::{self, Point};
 /// | field     | written by   | read by | guard                  | if the writer dies            |
 /// |-----------|--------------|---------|------------------------|-------------------------------|
 /// | `tail`    | worker       | host    | Release / Acquire      | records before it are whole   |
-/// | `dropped` | worker       | host    | none: a count          | stays                         |
+/// | `dropped` | worker       | host    | an atomic sum          | stays                         |
 /// | `head`    | host         | worker  | Release / Acquire      | all end with the host         |
 /// | `levels`  | host         | worker  | none: a hint           | all end with the host         |
+/// | `skips`   | host         | worker  | none: a hint           | all end with the host         |
 /// | `watched` | both         | both    | Dekker with `tail`     | the host looks after a death  |
 #[derive(Debug)]
 #[repr(C, align(128))]
@@ -45,6 +46,17 @@ pub(crate) struct LogControl {
     /// The host's levels, as [`Levels`](super::level::Levels) packs them.
     pub(crate) levels: AtomicU32,
     watched: AtomicU32,
+    /// How often the host has found the ring overwritten, and skipped what was in it.
+    skips: AtomicU32,
+    _host: u32,
+}
+
+impl LogControl {
+    /// Worker: counts records that were dropped. Needs no lock.
+    pub(crate) fn count_dropped(&self, count: u64) {
+        // Relaxed: a count.
+        self.dropped.fetch_add(count, Ordering::Relaxed);
+    }
 }
 
 #[cfg(not(loom))]
@@ -77,10 +89,17 @@ pub(crate) struct LogWriter {
     tail: u64,
     /// Everything before it is read.
     head: u64,
-    dropped: u64,
+    skips: u32,
 }
 
 impl LogWriter {
+    /// Whether the host has skipped records since the last call: definitions may be among them.
+    pub(crate) fn host_has_skipped(&mut self, control: &LogControl) -> bool {
+        // Relaxed: the records themselves are guarded by their checksums.
+        let skips = control.skips.load(Ordering::Relaxed);
+        std::mem::replace(&mut self.skips, skips) != skips
+    }
+
     /// Stores a record.
     pub(crate) fn push(&mut self, ring: LogRing<'_>, bytes: &[u8]) -> Push {
         let LogRing { control, words } = ring;
@@ -90,7 +109,7 @@ impl LogWriter {
         if !has_room(self.head) {
             self.head = control.head.load(Ordering::Acquire);
             if !has_room(self.head) {
-                self.count_dropped(control, 1);
+                control.count_dropped(1);
                 return Push::Dropped;
             }
         }
@@ -121,13 +140,6 @@ impl LogWriter {
         let is_watched = control.watched.load(Ordering::Relaxed) == 1
             && control.watched.swap(0, Ordering::Relaxed) == 1;
         if is_watched { Push::Notify } else { Push::Stored }
-    }
-
-    /// Counts records that were dropped.
-    pub(crate) fn count_dropped(&mut self, control: &LogControl, count: u64) {
-        self.dropped += count;
-        // Relaxed: a count.
-        control.dropped.store(self.dropped, Ordering::Relaxed);
     }
 }
 
@@ -182,6 +194,10 @@ impl LogReader {
         out.truncate(if is_whole { start + len } else { start });
         self.head = if is_whole { self.head + 1 + count } else { tail };
         control.head.store(self.head, Ordering::Release);
+        if !is_whole {
+            // Relaxed: a hint. Only the host changes it.
+            control.skips.fetch_add(1, Ordering::Relaxed);
+        }
         if is_whole { Popped::Record } else { Popped::Corrupt }
     }
 

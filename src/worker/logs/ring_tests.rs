@@ -10,6 +10,8 @@ fn control(watched: u32) -> LogControl {
         head: AtomicU64::new(0),
         levels: AtomicU32::new(0),
         watched: AtomicU32::new(watched),
+        skips: AtomicU32::new(0),
+        _host: 0,
     }
 }
 
@@ -20,6 +22,19 @@ fn words(count: usize) -> Vec<AtomicU64> {
 #[cfg(not(loom))]
 mod plain {
     use super::*;
+
+    #[test]
+    fn the_writer_learns_that_records_were_skipped() {
+        let (control, words) = (control(0), words(64));
+        let ring = LogRing { control: &control, words: &words };
+        let (mut writer, mut reader) = (LogWriter::default(), LogReader::default());
+        writer.push(ring, b"a definition");
+        assert!(!writer.host_has_skipped(&control));
+        words[1].store(0, Ordering::Relaxed);
+        assert_eq!(reader.pop(ring, &mut Vec::new()), Popped::Corrupt);
+        assert!(writer.host_has_skipped(&control));
+        assert!(!writer.host_has_skipped(&control), "once");
+    }
 
     #[test]
     fn records_of_all_sizes_come_out_as_they_went_in() {

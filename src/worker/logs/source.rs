@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::dispatcher::{self, Dispatch};
 use tracing::subscriber::NoSubscriber;
@@ -14,8 +14,8 @@ use crate::process::diagnostics;
 use crate::region::arena::{Arena, Contents, Span};
 use crate::worker::logs::callsite::{self, HostCallsite};
 use crate::worker::logs::emit::{self, Origin, Parts};
-use crate::worker::logs::level::{Levels, LogLevel};
-use crate::worker::logs::record::{Kind, RECORD_BYTES_MAX, Reader};
+use crate::worker::logs::level::{HostLevels, LogLevel};
+use crate::worker::logs::record::{IDS_MAX, Kind, RECORD_BYTES_MAX, Reader};
 use crate::worker::logs::ring::{LogControl, LogReader, LogRing, Popped, has_more};
 
 /// The words of a ring: 256 KiB.
@@ -39,8 +39,10 @@ impl LogMemory {
 const KEPT: usize = 16;
 /// The records that are copied out at once.
 const BATCH: usize = 128;
-/// The records that a joining thread emits at most.
-const JOINER_MAX: usize = 4096;
+/// How long a joining thread emits records before it leaves the rest to the other thread.
+const JOINER_TIME: Duration = Duration::from_millis(200);
+/// How long the thread that emits stays at one source while others wait.
+const SHARE: Duration = Duration::from_millis(5);
 /// How long a joining thread waits for another that emits.
 const JOINER_WAIT: Duration = Duration::from_millis(200);
 /// The buffers that are kept for further records.
@@ -77,7 +79,8 @@ struct RawRecord {
 #[derive(Default)]
 struct Incoming {
     reader: LogReader,
-    callsites: HashMap<u64, &'static HostCallsite>,
+    /// By the worker's name for them: the latest, and up to as many before them.
+    callsites: [HashMap<u64, &'static HostCallsite>; 2],
     /// Copied when the worker had ended, and not emitted yet.
     backlog: VecDeque<RawRecord>,
     /// The last records that were taken to be emitted.
@@ -102,6 +105,7 @@ impl LogSource {
     ) -> Result<Arc<LogSource>> {
         let memory =
             arena.reserve(size_of::<LogMemory>(), Contents::ZeroedUpTo(size_of::<LogControl>()))?;
+        assert!(memory.as_ptr().cast::<LogMemory>().is_aligned(), "spans of this size are");
         let source = LogSource {
             memory,
             worker,
@@ -127,15 +131,15 @@ impl LogSource {
     }
 
     fn ring(&self) -> LogRing<'_> {
-        // SAFETY: `new` reserved as many bytes, aligned to a cache line; the span lives as long as
-        // `self`. A ring consists of atomics and padding, for which any bytes are values.
+        // SAFETY: `new` reserved as many bytes, and asserted their alignment; the span lives as
+        // long as `self`. A ring consists of atomics and padding, for which any bytes are values.
         let memory = unsafe { &*self.memory.as_ptr().cast::<LogMemory>() };
         memory.ring()
     }
 
     /// Tells the worker which levels the host wants now.
     pub(crate) fn update_levels(&self) {
-        let levels = Levels::of_host(self.limit).pack();
+        let levels = HostLevels::current().limited(self.limit).pack();
         // Relaxed: the word publishes nothing.
         self.ring().control.levels.store(levels, Ordering::Relaxed);
     }
@@ -182,35 +186,41 @@ impl LogSource {
     /// waits for it, but not for long, and not again before that has ended.
     pub(crate) fn emit_for_joiner(&self) {
         let is_slow = self.is_slow.load(Ordering::Relaxed);
-        self.emit_up_to(JOINER_MAX, if is_slow { Duration::ZERO } else { JOINER_WAIT });
+        let wait = if is_slow { Duration::ZERO } else { JOINER_WAIT };
+        self.emit_until(Instant::now().checked_add(JOINER_TIME), wait);
+    }
+
+    /// Emits records for a bounded time, on the thread that does nothing else.
+    pub(crate) fn emit_share(&self) {
+        self.emit_until(Instant::now().checked_add(SHARE), Duration::ZERO);
     }
 
     /// Emits all records; waits up to `wait` while another thread does so.
     pub(crate) fn emit_all(&self, wait: Duration) {
-        self.emit_up_to(usize::MAX, wait);
+        self.emit_until(None, wait);
     }
 
-    fn emit_up_to(&self, most: usize, wait: Duration) {
+    /// Emits records until there are none, or until `end`.
+    fn emit_until(&self, end: Option<Instant>, wait: Duration) {
         if diagnostics::is_emitting() {
             // The subscriber has called the pool; whoever called the subscriber continues.
             return;
         }
-        let mut left = most;
         // Also without records: another thread may be about to emit the last ones.
         while self.begin_emitting(wait) {
-            let end = EndEmitting(self);
-            self.emit_batches(&mut left);
-            drop(end);
-            if left == 0 || !self.has_unemitted() {
+            let emitting = EndEmitting(self);
+            self.emit_batches(end);
+            drop(emitting);
+            if is_over(end) || !self.has_unemitted() {
                 return;
             }
         }
     }
 
-    fn emit_batches(&self, left: &mut usize) {
+    fn emit_batches(&self, end: Option<Instant>) {
         let (to, origin) = (self.subscriber(), self.origin());
         let mut batch = Vec::new();
-        while *left > 0 {
+        loop {
             let (dropped, corrupt) = self.lock().next_batch(self, &mut batch);
             if dropped + corrupt > 0 {
                 diagnostics::guard(|| emit::report_loss(&origin, dropped, corrupt, &to));
@@ -218,13 +228,27 @@ impl LogSource {
             if batch.is_empty() {
                 return;
             }
-            *left = left.saturating_sub(batch.len());
+            let mut emitted = 0;
             for RawRecord { callsite, bytes } in &batch {
                 if let Some(parts) = Parts::read(bytes, callsite) {
                     diagnostics::guard(|| parts.emit(callsite, &origin, &to));
                 }
+                emitted += 1;
+                if is_over(end) {
+                    break;
+                }
             }
-            self.lock().recycle(&mut batch);
+            let mut incoming = self.lock();
+            for record in batch.drain(emitted..).rev() {
+                // It is in the backlog again instead.
+                incoming.kept.pop_back();
+                incoming.backlog.push_front(record);
+            }
+            incoming.recycle(&mut batch);
+            drop(incoming);
+            if is_over(end) {
+                return;
+            }
         }
     }
 
@@ -257,6 +281,8 @@ impl LogSource {
         while let Some(record) = incoming.next(self) {
             incoming.backlog.push_back(record);
         }
+        let dropped = incoming.reader.take_dropped(self.ring().control);
+        incoming.dropped += dropped;
     }
 
     /// The last records of the task with this number, oldest first.
@@ -271,6 +297,10 @@ impl LogSource {
         lines.reverse();
         lines
     }
+}
+
+fn is_over(end: Option<Instant>) -> bool {
+    end.is_some_and(|end| Instant::now() >= end)
 }
 
 /// Ends the emission, also after a panic.
@@ -336,10 +366,15 @@ impl Incoming {
         if head.kind == Kind::Definition {
             let definition = rest.definition().ok_or(())?;
             let callsite = callsite::of(&definition).ok_or(())?;
-            self.callsites.insert(head.callsite, callsite);
+            let [latest, before] = &mut self.callsites;
+            if latest.len() >= IDS_MAX {
+                *before = std::mem::take(latest);
+            }
+            latest.insert(head.callsite, callsite);
             return Ok(None);
         }
-        let callsite = *self.callsites.get(&head.callsite).ok_or(())?;
+        let found = self.callsites.iter().find_map(|known| known.get(&head.callsite));
+        let callsite = *found.ok_or(())?;
         Ok(Some(RawRecord { callsite, bytes }))
     }
 
