@@ -38,7 +38,7 @@ loom:
 
 # Tests that stop, kill or fail a process at a named point of a protocol.
 failpoints:
-    cargo test --features failpoints
+    cargo test --all-features --test features
 
 # Without the optional adapters.
 minimal:

@@ -6,12 +6,6 @@ mod batch;
 #[path = "../common/mod.rs"]
 mod common;
 mod environments;
-#[cfg(feature = "failpoints")]
-mod failpoints;
-#[cfg(feature = "failpoints")]
-mod failpoints_logs;
-#[cfg(feature = "failpoints")]
-mod failpoints_start;
 mod host_death;
 mod model;
 mod replacement;

@@ -2,8 +2,6 @@
 #![cfg(not(loom))]
 
 mod array_transfer;
-#[cfg(feature = "async")]
-mod async_handles;
 mod batch;
 mod batch_output;
 mod batch_run;

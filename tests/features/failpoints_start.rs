@@ -1,6 +1,6 @@
 //! Fork servers disturbed while they start; hosts that fork meanwhile.
 //!
-//! `cargo test --features failpoints --test faults failpoints_start::`
+//! `cargo test --all-features --test features failpoints_start::`
 #![allow(unsafe_code)]
 
 use std::fs::File;

@@ -1,5 +1,4 @@
 //! Handles as futures.
-#![cfg(feature = "async")]
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};

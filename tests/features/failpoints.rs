@@ -1,6 +1,6 @@
 //! A death at every labelled step of the protocols.
 //!
-//! `cargo test --features failpoints --test faults failpoints::`
+//! `cargo test --all-features --test features failpoints::`
 #![allow(unsafe_code)]
 
 use std::fs::File;

@@ -1,0 +1,9 @@
+//! What the features `failpoints` and `async` bring.
+#![cfg(not(loom))]
+
+mod async_handles;
+#[path = "../common/mod.rs"]
+mod common;
+mod failpoints;
+mod failpoints_logs;
+mod failpoints_start;
