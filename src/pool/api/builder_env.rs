@@ -50,7 +50,8 @@ impl PoolBuilder {
     /// ```
     /// use brigade::Pool;
     /// let builder = Pool::builder().workers(1).env("PATH", "/opt").env_remove_inherited("PATH");
-    /// let task = builder.build()?.submit(|()| std::env::var("PATH").ok(), ())?;
+    /// let pool = builder.build()?;
+    /// let task = pool.submit(|()| std::env::var("PATH").ok(), ())?;
     /// assert_eq!(task.join()?.as_deref(), Some("/opt"));
     /// # Ok::<(), brigade::Error>(())
     /// ```
