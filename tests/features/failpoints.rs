@@ -3,13 +3,13 @@
 //! `cargo test --all-features --test features failpoints::`
 #![allow(unsafe_code)]
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::common::alone::{Runner, against_host_with, alone_with, progress, say, workers};
+use crate::common::alone::{Runner, against_host_with, progress, say, workers};
 use crate::common::processes::send;
 use crate::common::time::{ThreadId, wait_for};
+use crate::points::{Points, alone};
 use brigade::failpoint::{self, Action, Point, clear, hits, set, wait_held};
 use brigade::{Error, ExitReason, Handle, Phase, Pool, Process, TaskError};
 use nix::sys::signal::Signal;
@@ -26,32 +26,6 @@ const OF_A_TASK: [(Point, Option<Phase>); 8] = [
     (Point::WorkerAfterCommit, None),
     (Point::WorkerBeforePark, None),
 ];
-
-/// The file with this test's points.
-struct Points(PathBuf);
-
-impl Points {
-    fn new() -> Points {
-        let path = std::env::temp_dir().join(crate::common::unique("points"));
-        File::create(&path).unwrap().set_len(failpoint::FILE_BYTES as u64).unwrap();
-        Points(path)
-    }
-
-    fn env(&self) -> [(&str, &str); 1] {
-        [(failpoint::VARIABLE, self.0.to_str().unwrap())]
-    }
-}
-
-impl Drop for Points {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-fn alone<F: FnOnce()>(body: F) {
-    let points = Points::new();
-    alone_with(&points.env(), body);
-}
 
 /// Appends a byte to a file: a trace that survives the task's death.
 fn trace(path: PathBuf) -> Vec<u8> {

@@ -1,43 +1,10 @@
 //! A death at each step of a log record.
 
-use std::fs::File;
-use std::io::{Result, Write};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-
 use brigade::Pool;
-use brigade::failpoint::{self, Action, Point, set};
+use brigade::failpoint::{Action, Point, set};
 
-use crate::common::alone::alone_with;
-
-/// The file with a test's points, removed at the end.
-struct Points(PathBuf);
-
-impl Drop for Points {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-fn alone<F: FnOnce()>(body: F) {
-    let points = Points(std::env::temp_dir().join(crate::common::unique("points")));
-    File::create(&points.0).unwrap().set_len(failpoint::FILE_BYTES as u64).unwrap();
-    alone_with(&[(failpoint::VARIABLE, points.0.to_str().unwrap())], body);
-}
-
-/// Where the subscriber writes.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        Ok(())
-    }
-}
+use crate::common::Log;
+use crate::points::alone;
 
 /// Logs the numbers from 0 to 2 from one place.
 fn log(_: ()) {
@@ -46,7 +13,7 @@ fn log(_: ()) {
 
 /// The numbers that arrive if the worker dies at the pass after `passes` of the point.
 fn arrived(point: Point, action: Action, passes: u32) -> usize {
-    let lines = Lines::default();
+    let lines = Log::default();
     let out = lines.clone();
     let subscriber =
         tracing_subscriber::fmt().with_ansi(false).with_writer(move || out.clone()).finish();

@@ -3,30 +3,14 @@
 //! `cargo test --all-features --test features failpoints_start::`
 #![allow(unsafe_code)]
 
-use std::fs::File;
-use std::path::PathBuf;
 use std::thread;
 
-use crate::common::alone::{alone_with, own_processes, progress};
+use crate::common::alone::{own_processes, progress};
 use crate::common::forks::in_a_fork;
 use crate::common::time::wait_for;
-use brigade::failpoint::{self, Action, Point, clear, set, wait_held};
+use crate::points::alone;
+use brigade::failpoint::{Action, Point, clear, set, wait_held};
 use brigade::{Error, Pool, Process};
-
-/// The file with a test's points, removed at the end.
-struct Points(PathBuf);
-
-impl Drop for Points {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-fn alone<F: FnOnce()>(body: F) {
-    let points = Points(std::env::temp_dir().join(crate::common::unique("points")));
-    File::create(&points.0).unwrap().set_len(failpoint::FILE_BYTES as u64).unwrap();
-    alone_with(&[(failpoint::VARIABLE, points.0.to_str().unwrap())], body);
-}
 
 fn pool() -> Pool {
     Pool::builder().workers(1).build().unwrap()

@@ -7,3 +7,4 @@ mod common;
 mod failpoints;
 mod failpoints_logs;
 mod failpoints_start;
+mod points;

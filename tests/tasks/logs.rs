@@ -1,38 +1,28 @@
 //! Log records of tasks arrive at the host.
 
-use std::io::{Result, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
+use crate::common::Log;
 use brigade::{ExitReason, LogLevel, Pool, PoolBuilder, Process};
 use tracing::subscriber::with_default;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Where a subscriber writes.
+/// What a subscriber has written.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        Ok(())
-    }
-}
+struct Lines(Log);
 
 impl MakeWriter<'_> for Lines {
-    type Writer = Lines;
+    type Writer = Log;
 
-    fn make_writer(&self) -> Lines {
-        self.clone()
+    fn make_writer(&self) -> Log {
+        self.0.clone()
     }
 }
 
 impl Lines {
     fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        String::from_utf8(self.0.0.lock().unwrap().clone()).unwrap()
     }
 
     /// The lines of the task, without their ends.
@@ -205,11 +195,11 @@ fn many_threads_log_in_order_and_lose_nothing_that_is_not_counted() {
 struct Blocked(Mutex<Receiver<()>>, Lines);
 
 impl MakeWriter<'_> for Blocked {
-    type Writer = Lines;
+    type Writer = Log;
 
-    fn make_writer(&self) -> Lines {
+    fn make_writer(&self) -> Log {
         let _ = self.0.lock().unwrap().recv();
-        self.1.clone()
+        self.1.0.clone()
     }
 }
 
