@@ -50,6 +50,7 @@ fn measure(arguments: Arguments) -> std::result::Result<(), Stop> {
     dispatch(&pool, effort, &mut figures)?;
     idle(&pool, effort, &mut figures)?;
     burst(&pool, effort, &mut figures)?;
+    timeline(&pool, effort, &mut figures)?;
     fork_join(effort, &mut figures)?;
     loops(&pool, effort, &mut figures)?;
     memory(&pool, len, effort, &mut figures)?;
@@ -179,13 +180,7 @@ fn idle(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
 /// A million tasks, all joined afterwards; ten million items of a map.
 fn burst(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
     let Effort { tasks, items, .. } = effort;
-    let mut submits = times(5, || {
-        let handles: Vec<Handle<u64>> =
-            (0..tasks).map(|n| pool.submit(same, n)).collect::<Result<_>>()?;
-        let sum = handles.into_iter().map(Handle::join).sum::<Result<u64>>()?;
-        assert_eq!(sum, tasks * (tasks - 1) / 2);
-        Ok(())
-    })?;
+    let mut submits = times(5, || submit_and_join(pool, tasks))?;
     figures.insert("tasks_per_s", tasks as f64 / quantile(&mut submits, 0.5) * 1e6);
     let mut maps = times(5, || {
         let sum: u64 = pool.map(0..items, same)?.sum();
@@ -193,6 +188,39 @@ fn burst(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
         Ok(())
     })?;
     figures.insert("map_items_per_s", items as f64 / quantile(&mut maps, 0.5) * 1e6);
+    Ok(())
+}
+
+fn submit_and_join(pool: &Pool, tasks: u64) -> Result<()> {
+    let handles: Vec<Handle<u64>> =
+        (0..tasks).map(|n| pool.submit(same, n)).collect::<Result<_>>()?;
+    let sum = handles.into_iter().map(Handle::join).sum::<Result<u64>>()?;
+    assert_eq!(sum, tasks * (tasks - 1) / 2);
+    Ok(())
+}
+
+/// The processor time that the host takes for an empty task, without and with a timeline, by turns.
+fn timeline(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
+    let me = std::process::id();
+    let path = std::env::temp_dir().join(format!("brigade-overhead-{me}.json"));
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for _ in 0..2 * effort.few {
+        for (is_recorded, measured) in [(false, &mut without), (true, &mut with)] {
+            if is_recorded {
+                pool.timeline(&path)?;
+            }
+            let before_ns = busy_ns(me);
+            submit_and_join(pool, effort.tasks)?;
+            measured.push(busy_ns(me).saturating_sub(before_ns) as f64 / effort.tasks as f64);
+            if is_recorded {
+                pool.finish_timeline()?;
+            }
+        }
+    }
+    // Another program may have removed it.
+    let _ = std::fs::remove_file(path);
+    figures.insert("host_ns_per_task", quantile(&mut without, 0.5));
+    figures.insert("host_ns_per_task_timeline", quantile(&mut with, 0.5));
     Ok(())
 }
 
