@@ -61,7 +61,7 @@ impl FunctionOffset {
 /// A closure may also capture values of size zero, and then these are created anew in another
 /// process. If such a value proves something (that a static is initialised, say), the proof may be
 /// false there. Rust cannot query what a closure's type captures, so this limit is documented in
-/// `docs/safety.md`.
+/// `docs/internals/safety.md`.
 ///
 /// # Safety
 ///

@@ -11,7 +11,7 @@
 //! No member ever waits for a task that has not joined: `arrived` is compared with the roster only
 //! after CLOSED was set, and no bit is set after that. So two teams cannot wait for each other's
 //! workers. A waiter cannot miss 3 or 4: both change the word that it compares when it falls asleep
-//! (fact F1 of `docs/assumptions.md`).
+//! (fact F1 of `docs/internals/assumptions.md`).
 
 use std::time::Duration;
 

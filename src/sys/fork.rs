@@ -3,7 +3,7 @@
 //! A handle that is used in a forked child must not reach memory that the child does not have, nor
 //! act on behalf of its parent. A pid cannot distinguish the two: a host that is process 1 may have
 //! a child that is process 1 of a new pid namespace. So each process has an [`Instance`], kept in a
-//! page that the kernel clears in every child (fact P8 of `docs/assumptions.md`).
+//! page that the kernel clears in every child (fact P8 of `docs/internals/assumptions.md`).
 #![allow(unsafe_code)]
 
 use std::num::NonZeroUsize;

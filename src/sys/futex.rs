@@ -90,9 +90,9 @@ mod kernel {
 /// A model of the kernel's futex for loom: one mutex, under which a waiter compares and sleeps.
 ///
 /// The kernel locks a hash bucket where this locks the mutex, so both order a wake-up against the
-/// comparison (fact F1 of `docs/assumptions.md`). Sleepers are woken in the order in which they
-/// came. Time does not pass in a model: a wait with a timeout may end at any moment, even after it
-/// has consumed a wake-up.
+/// comparison (fact F1 of `docs/internals/assumptions.md`). Sleepers are woken in the order in
+/// which they came. Time does not pass in a model: a wait with a timeout may end at any moment,
+/// even after it has consumed a wake-up.
 #[cfg(loom)]
 mod model {
     use std::time::Duration;

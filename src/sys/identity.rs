@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::sys::per_process::PerProcess;
 use crate::sys::{process, procfs};
 
-/// Identifies a process even after its pid was reused (fact P6 of `docs/assumptions.md`).
+/// Identifies a process even after its pid was reused (fact P6 of `docs/internals/assumptions.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// Its pid in the pid namespace of the process that reads this.

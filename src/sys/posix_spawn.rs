@@ -1,10 +1,10 @@
 //! Starts a program, even if its process is stopped or killed.
 //!
 //! Until it has executed its program, the new process shares the memory of its creator, and the
-//! creating thread is suspended (fact P7 of `docs/assumptions.md`). SIGSTOP cannot be blocked, so
-//! any process of the user may stop it there. Therefore a separate thread creates it, owns
-//! everything that it uses, and is waited for with a limit. A process that seems to be stopped is
-//! sent SIGCONT, and after many attempts SIGKILL.
+//! creating thread is suspended (fact P7 of `docs/internals/assumptions.md`). SIGSTOP cannot be
+//! blocked, so any process of the user may stop it there. Therefore a separate thread creates it,
+//! owns everything that it uses, and is waited for with a limit. A process that seems to be stopped
+//! is sent SIGCONT, and after many attempts SIGKILL.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;

@@ -2,7 +2,7 @@
 //!
 //! Each wake-up is a Dekker pair: both sides store to their own word, execute a SeqCst fence, and
 //! then load the other side's word. One of the two fences comes first, so at least one side sees
-//! the other's store (fact M4 of `docs/assumptions.md`).
+//! the other's store (fact M4 of `docs/internals/assumptions.md`).
 //!
 //! | sleeper | stores              | then loads          | the other side stores | then loads            |
 //! |---------|---------------------|---------------------|-----------------------|-----------------------|
