@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ IN_PYTHON = {
     "loky", "shared-memory", "cpython", "numpy", "numpy-mkl", "bottleneck", "numexpr",
     "fast-histogram", "scipy", "opencv", "apply-parallel", "polars", "duckdb", "pillow",
     "pillow-draft", "opencv-reduced", "mogrify", "parallel", "vipsthumbnail", "ffmpeg",
+    "turbojpeg",
 }  # fmt: skip
 # Rivals whose package has another name.
 WHEELS = {
@@ -50,6 +52,8 @@ COMMANDS = {
 # Rivals that are one crate used in two ways, or none at all.
 CRATES = {"rayon-outside": "rayon"}
 NO_CRATE = {"std", "threads", "threads-huge"}
+# Our own program with its feature of that name: not a rival, but measured beside them.
+TURBOJPEG = HERE.parents[1] / "target" / "release" / "images-turbojpeg"
 
 # Libraries that the caller built, by the rival's name: they are preferred to those of the wheels.
 OWN_LIBRARIES: dict[str, str] = {}
@@ -81,6 +85,10 @@ def set_up() -> None:
 def build(suites: list[str]) -> None:
     """Builds the rivals in Rust, and ours, as far as these suites need them."""
     command = ["cargo", "build", "--release", "--quiet"]
+    if "images" in suites and shutil.which("cmake") and shutil.which("nasm"):
+        with_feature = [*command, "-p", "images", "--features", "turbojpeg"]
+        subprocess.run(with_feature, cwd=HERE.parents[1], check=True)
+        shutil.copy2(TURBOJPEG.with_name("images"), TURBOJPEG)
     for package in sorted(PROGRAMS.intersection(suites)):
         subprocess.run([*command, "-p", package], cwd=HERE.parents[1], check=True)
     if not PROGRAMS.issuperset(suites):
@@ -89,7 +97,7 @@ def build(suites: list[str]) -> None:
 
 def version(name: str) -> str:
     """The version of a contender, as far as its registry knows one."""
-    if name == "brigade":
+    if name in ("brigade", "turbojpeg"):
         command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
         return subprocess.run(command, cwd=HERE, capture_output=True, text=True).stdout.strip()
     if name in OWN_LIBRARIES:

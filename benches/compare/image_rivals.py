@@ -88,12 +88,13 @@ def command(rival: str, files: list[Path], out: Path, workers: int) -> tuple[lis
     names = "".join(f"{path}\n" for path in files)
     geometry = f"{SIZE}x{SIZE}"
     alone = {"MAGICK_THREAD_LIMIT": "1", "OMP_NUM_THREADS": "1", "VIPS_CONCURRENCY": "1"}
-    if rival == "brigade":
-        words = [str(PROGRAM), str(files[0].parent), str(out), "--size", str(SIZE)]
+    if rival in ("brigade", "turbojpeg"):
+        program = PROGRAM if rival == "brigade" else PROGRAM.with_name("images-turbojpeg")
+        words = [str(program), str(files[0].parent), str(out), "--size", str(SIZE)]
         return words + ["--quality", str(QUALITY), "--workers", str(workers), "--json"], "", {}
     if rival == "mogrify":
-        words = ["mogrify", "-path", str(out), "-resize", geometry, "-quality", str(QUALITY), "@-"]
-        return words, names, {}
+        words = ["mogrify", "-path", str(out), "-resize", geometry, "-quality", str(QUALITY)]
+        return words + [str(path) for path in files], "", {}
     if rival == "parallel":
         words = ["parallel", f"-j{workers}", "convert", "{}", "-resize", geometry, "-quality"]
         return words + [str(QUALITY), f"{out}/{{/}}"], names, alone

@@ -200,7 +200,8 @@ def sort(quick: bool, workers: int) -> Iterator[Case]:
 
 
 PHOTOGRAPHERS = (
-    "pillow", "pillow-draft", "opencv", "opencv-reduced", "mogrify", "parallel", "vipsthumbnail",
+    "turbojpeg", "pillow", "pillow-draft", "opencv", "opencv-reduced", "mogrify", "parallel",
+    "vipsthumbnail",
 )  # fmt: skip
 
 
