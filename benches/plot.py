@@ -8,13 +8,13 @@ its name, fitted by least squares of the relative error.
 """
 
 import csv
-import math
 import sys
 from collections import defaultdict
 from pathlib import Path
 
+from drawing import SERIES, decades, dot, log_place, path, picture, si, text
+
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 860, 420, 70, 330, 40, 50
-COLOURS = ["#1b6ca8", "#c8553d", "#3a7d44", "#7b4ea3"]
 TITLES = {
     "workers": ("Cost by number of workers", "workers"),
     "tasks": ("Cost by number of tasks under way", "tasks"),
@@ -55,72 +55,54 @@ def model(kind, unit, points):
         return found and (f"{found[0]:.3g} + {found[1]:.3g} / n", lambda x: found[0] + found[1] / x)
     if kind == "tasks":
         found = fit(points, [one, linear])
-        text = f"{found[0]:.3g} + {found[1] * 2**20:.0f} B n" if found else ""
-        return found and (text, lambda x: found[0] + found[1] * x)
+        formula = f"{found[0]:.3g} + {found[1] * 2**20:.0f} B n" if found else ""
+        return found and (formula, lambda x: found[0] + found[1] * x)
     # A rate: the time is that of a call plus the bytes at a constant rate, from memory, not caches.
     large = [(x, x / y) for x, y in points if x >= 1 << 28] or points[-2:]
     small = min(points)
     call = small[0] / small[1]
     rate = sum(x for x, _ in large) / sum(time for _, time in large)
-    text = f"x / ({call / 1e3:.3g} us + x / {rate:.3g} GB/s)"
-    return text, lambda x: x / (call + x / rate)
-
-
-def ticks(low, high):
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    return [10.0**power for power in range(first, last + 1)]
-
-
-def si(value):
-    for limit, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= limit:
-            return f"{value / limit:g} {sign}"
-    return f"{value:g}"
+    formula = f"x / ({call / 1e3:.3g} us + x / {rate:.3g} GB/s)"
+    return formula, lambda x: x / (call + x / rate)
 
 
 def draw(kind, series):
     """One picture, with logarithmic axes."""
     every = [point for points in series.values() for point in points]
-    xs, ys = ticks(*bounds([x for x, _ in every])), ticks(*bounds([y for _, y in every]))
+    xs, ys = decades(*bounds([x for x, _ in every])), decades(*bounds([y for _, y in every]))
     across, down = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
     def place(x, y):
-        fraction = lambda v, marks: math.log10(v / marks[0]) / math.log10(marks[-1] / marks[0])
-        return LEFT + across * fraction(x, xs), TOP + down * (1 - fraction(y, ys))
+        return LEFT + across * log_place(x, xs), TOP + down * (1 - log_place(y, ys))
 
     title, label = TITLES[kind]
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'font-family="sans-serif" font-size="12">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-        f'<text x="{LEFT}" y="24" font-size="16">{title}</text>',
-        f'<text x="{LEFT + across / 2}" y="{HEIGHT - 12}" text-anchor="middle">{label}</text>',
+        text(LEFT, 24, title, size=16),
+        text(LEFT + across / 2, HEIGHT - 12, label, "faint", "middle"),
     ]
     for x in xs:
         at = place(x, ys[0])[0]
-        parts.append(f'<path d="M{at:.1f} {TOP}V{TOP + down}" stroke="#ddd"/>')
-        parts.append(f'<text x="{at:.1f}" y="{TOP + down + 18}" text-anchor="middle">{si(x)}</text>')
+        parts.append(path(f"M{at:.1f} {TOP}V{TOP + down}", "grid"))
+        parts.append(text(at, TOP + down + 18, si(x), "faint", "middle"))
     for y in ys:
         at = place(xs[0], y)[1]
-        parts.append(f'<path d="M{LEFT} {at:.1f}H{LEFT + across}" stroke="#ddd"/>')
-        parts.append(f'<text x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{si(y)}</text>')
+        parts.append(path(f"M{LEFT} {at:.1f}H{LEFT + across}", "grid"))
+        parts.append(text(LEFT - 8, at + 4, si(y), "faint", "end"))
     for index, (name, points) in enumerate(series.items()):
-        colour, legend = COLOURS[index % len(COLOURS)], TOP + 20 + 44 * index
-        for x, y in points:
-            cx, cy = place(x, y)
-            parts.append(f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="3.5" fill="{colour}"/>')
-        parts.append(f'<circle cx="{LEFT + across + 20}" cy="{legend - 4}" r="4" fill="{colour}"/>')
-        parts.append(f'<text x="{LEFT + across + 32}" y="{legend}">{name}</text>')
+        kind_of, legend = SERIES[index % len(SERIES)], TOP + 20 + 44 * index
+        parts += [dot(*place(x, y), kind_of) for x, y in points]
+        parts.append(dot(LEFT + across + 20, legend - 4, kind_of, 4))
+        parts.append(text(LEFT + across + 32, legend, name))
         found = model(kind, name.split("_")[-1], sorted(points))
         if found:
-            text, function = found
+            formula, function = found
             low, high = bounds([x for x, _ in points])
             curve = [low * (high / low) ** (step / 60) for step in range(61)]
             dots = [place(x, max(function(x), ys[0])) for x in curve]
-            path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in dots)
-            parts.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.2"/>')
-            parts.append(f'<text x="{LEFT + across + 32}" y="{legend + 16}" fill="#555">{text}</text>')
-    return "\n".join(parts + ["</svg>"]) + "\n"
+            line = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in dots)
+            parts.append(path(line, kind_of, 1.2))
+            parts.append(text(LEFT + across + 32, legend + 16, formula, "faint"))
+    return picture(WIDTH, HEIGHT, title, parts)
 
 
 def bounds(values):
