@@ -13,7 +13,7 @@
 //! array made by `named` goes earlier, with its creator. A child forked from a holder removes
 //! nothing. A named region has its name only once it is complete, so a creator that is killed
 //! before that leaves nothing. Without an explicit request, only files with the fingerprint of a
-//! region (`fingerprint.rs`) are removed. The layouts are drawn in `docs/internals/memory-layout.md`.
+//! region (`fingerprint.rs`) are removed. `docs/internals/memory-layout.md` draws the layouts.
 
 pub(crate) mod arena;
 pub(crate) mod atomic_copy;
