@@ -19,6 +19,7 @@ TITLES = {
     "workers": ("Cost by number of workers", "workers"),
     "tasks": ("Cost by number of tasks under way", "tasks"),
     "bytes": ("Loops by size of the array", "bytes of the array"),
+    "chunk": ("Loops over 256 MiB of f32 by size of a chunk", "elements of a chunk"),
 }
 
 
@@ -57,6 +58,8 @@ def model(kind, unit, points):
         found = fit(points, [one, linear])
         formula = f"{found[0]:.3g} + {found[1] * 2**20:.0f} B n" if found else ""
         return found and (formula, lambda x: found[0] + found[1] * x)
+    if kind == "chunk":
+        return None
     # A rate: the time is that of a call plus the bytes at a constant rate, from memory, not caches.
     large = [(x, x / y) for x, y in points if x >= 1 << 28] or points[-2:]
     small = min(points)

@@ -6,12 +6,25 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use brigade::{Error, Pool, SharedArray, TaskError};
+use serde::Serialize;
 use support::arguments::{Arguments, Stop, run};
+use support::report;
 
 const USAGE: &str = "\
 crash_survived: tasks that abort, overflow the stack, hang and panic
 
-  --workers N         worker processes [2]";
+  --workers N         worker processes [2]
+  --json              print one line of JSON";
+
+/// The line that `--json` prints.
+#[derive(Serialize)]
+struct Line {
+    op: &'static str,
+    workers: usize,
+    succeeded: u64,
+    failed: u64,
+    replaced_workers: u64,
+}
 
 fn main() -> ExitCode {
     run(USAGE, survive)
@@ -48,8 +61,8 @@ fn survive(arguments: Arguments) -> Result<(), Stop> {
     for (kind, handle) in (0..).zip(handles) {
         let outcome = handle.join();
         match &outcome {
-            Ok(value) => println!("task {kind:>2}: {value}"),
-            Err(error) => println!("task {kind:>2}: {error}"),
+            Ok(value) => arguments.say(format_args!("task {kind:>2}: {value}")),
+            Err(error) => arguments.say(format_args!("task {kind:>2}: {error}")),
         }
         match (kind, outcome) {
             (1 | 2, Err(Error::Task(TaskError::Died(_))))
@@ -68,18 +81,23 @@ fn survive(arguments: Arguments) -> Result<(), Stop> {
         (i as u64 * 100..).zip(squares).for_each(|(n, square)| *square = n * n);
     });
     let error = crashed.expect_err("chunk 7 aborts");
-    println!("the loop: {error}");
+    arguments.say(format_args!("the loop: {error}"));
     let torn = error.death().map_or(&[][..], |death| &death.torn);
     assert!(matches!(torn, [range] if *range == (700..800)), "{torn:?}");
     let is_torn = |n: usize| (700..800).contains(&n);
     assert!(squares.as_slice().iter().enumerate().all(|(n, &s)| is_torn(n) || s == (n * n) as u64));
 
     let stats = pool.stats();
-    println!(
+    arguments.say(format_args!(
         "{} workers died and were replaced; {} tasks returned",
         stats.restarts, stats.succeeded
-    );
+    ));
     assert!(stats.restarts >= 3, "{stats:?}");
     pool.shutdown()?;
+    if arguments.has("json") {
+        let (succeeded, failed, replaced_workers) = (stats.succeeded, stats.failed, stats.restarts);
+        let op = "crash_survived";
+        return report::json(&Line { op, workers, succeeded, failed, replaced_workers });
+    }
     Ok(())
 }

@@ -5,14 +5,27 @@ mod support;
 use std::process::ExitCode;
 
 use brigade::{LogLevel, Pool};
+use serde::Serialize;
 use support::arguments::{Arguments, Stop, run};
+use support::report;
 
 const USAGE: &str = "\
 equipped: workers with a model each, whose tasks log; one of them crashes
 
   --workers N         worker processes [2]
   --requests N        requests [12]
-  --model-mib N       size of each worker's model [50]";
+  --model-mib N       size of each worker's model [50]
+  --json              print one line of JSON; the logs go to standard error";
+
+/// The line that `--json` prints.
+#[derive(Serialize)]
+struct Line {
+    op: &'static str,
+    workers: usize,
+    requests: u64,
+    answered: u64,
+    replaced_workers: u64,
+}
 
 fn main() -> ExitCode {
     run(USAGE, serve)
@@ -59,6 +72,7 @@ fn serve(arguments: Arguments) -> Result<(), Stop> {
         .with_max_level(tracing::Level::DEBUG)
         .with_ansi(false)
         .without_time()
+        .with_writer(std::io::stderr)
         .init();
     let pool = Pool::builder()
         .workers(workers)
@@ -70,20 +84,29 @@ fn serve(arguments: Arguments) -> Result<(), Stop> {
     let tasks = (0..requests)
         .map(|request| pool.submit_with_state(answer, request))
         .collect::<Result<Vec<_>, _>>()?;
+    let mut answered = 0;
     for (request, task) in (0..).zip(tasks) {
         match task.join() {
-            Ok(value) => println!("request {request}: {value}"),
+            Ok(value) => {
+                answered += 1;
+                arguments.say(format_args!("request {request}: {value}"));
+            }
             Err(error) if request == 7 => {
-                println!("request {request}: {error}");
+                arguments.say(format_args!("request {request}: {error}"));
                 let death = error.death().ok_or_else(|| Stop::Failure("no death".into()))?;
                 for record in &death.log_tail {
-                    println!("    it had logged: {record}");
+                    arguments.say(format_args!("    it had logged: {record}"));
                 }
                 // The crash was between two records.
                 assert!(death.log_tail.iter().any(|record| record.contains("begins request=7")));
             }
             Err(error) => return Err(error.into()),
         }
+    }
+    if arguments.has("json") {
+        let replaced_workers = pool.stats().restarts;
+        let op = "equipped";
+        return report::json(&Line { op, workers, requests, answered, replaced_workers });
     }
     Ok(())
 }

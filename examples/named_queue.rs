@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use brigade::shared::Lock;
 use brigade::{Error, Queue};
+use serde::Serialize;
 use support::arguments::{Arguments, Stop, run};
+use support::report;
 
 const USAGE: &str = "\
 named_queue: programs that share a queue and a lock by their names
@@ -16,6 +18,7 @@ named_queue: programs that share a queue and a lock by their names
   --orders N          how many orders the kitchen waits for [1000]
   --waiter NAME       be a waiter: put the orders of one table
   --table N           which table [1]
+  --json              print one line of JSON
 
 Without --waiter it is the kitchen, starts two waiters, and takes their orders. In another terminal:
 `brigade ls` shows both names, `brigade inspect NAME` who uses them.";
@@ -25,6 +28,15 @@ type Order = (u32, u32);
 
 /// A bound on each wait, so that a mistake ends the example.
 const LONG: Duration = Duration::from_secs(60);
+
+/// The line that `--json` prints.
+#[derive(Serialize)]
+struct Line<'a> {
+    op: &'a str,
+    name: &'a str,
+    orders: u32,
+    tally: [u64; 2],
+}
 
 fn main() -> ExitCode {
     run(USAGE, |arguments| match arguments.text("waiter") {
@@ -46,7 +58,8 @@ fn cook(arguments: &Arguments) -> Result<(), Stop> {
     let waiter = |table: u32| {
         let (table, each) = (table.to_string(), each.to_string());
         let words = ["--waiter", name, "--table", &table, "--orders", &each];
-        Command::new(&program).args(words).spawn().map_err(Stop::usage)
+        let json = arguments.has("json").then_some("--json");
+        Command::new(&program).args(words).args(json).spawn().map_err(Stop::usage)
     };
     let mut waiters = [waiter(1)?, waiter(2)?];
     let mut next = [0, 0];
@@ -60,13 +73,17 @@ fn cook(arguments: &Arguments) -> Result<(), Stop> {
         assert!(waiter.wait().map_err(Stop::usage)?.success());
     }
     let guard = tally.lock().map_err(|error| Stop::usage(format!("{error:?}")))?;
-    println!("{} orders taken; the waiters say {:?}", 2 * each, *guard);
-    assert_eq!(*guard, [u64::from(each); 2]);
+    let taken = *guard;
+    arguments.say(format_args!("{} orders taken; the waiters say {taken:?}", 2 * each));
+    assert_eq!(taken, [u64::from(each); 2]);
     drop(guard);
     let gone = queue.name().map(str::to_owned).unwrap_or_default();
     drop((queue, tally));
     assert!(matches!(Queue::<Order>::open(&gone), Err(Error::NotFound { .. })));
-    println!("the names went with the last who had them");
+    arguments.say("the names went with the last who had them");
+    if arguments.has("json") {
+        return report::json(&Line { op: "named_queue", name, orders: 2 * each, tally: taken });
+    }
     Ok(())
 }
 
@@ -81,6 +98,7 @@ fn wait_at_table(name: &str, arguments: &Arguments) -> Result<(), Stop> {
         let mut said = tally.lock().map_err(|error| Stop::usage(format!("{error:?}")))?;
         said[if table == 1 { 0 } else { 1 }] += 1;
     }
-    println!("waiter of table {table}, process {}: {orders} orders", std::process::id());
+    let pid = std::process::id();
+    arguments.say(format_args!("waiter of table {table}, process {pid}: {orders} orders"));
     Ok(())
 }

@@ -6,13 +6,27 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use brigade::{Pool, SharedArray};
+use serde::Serialize;
 use support::arguments::{Arguments, Stop, run};
+use support::report;
 
 const USAGE: &str = "\
 observe: records a timeline of tasks, a loop, a product and a crash
 
   --workers N         worker processes [2]
-  --timeline FILE     the file of the timeline; open it in https://ui.perfetto.dev [observe.json]";
+  --timeline FILE     the file of the timeline; open it in https://ui.perfetto.dev [observe.json]
+  --json              print one line of JSON";
+
+/// The line that `--json` prints.
+#[derive(Serialize)]
+struct Line<'a> {
+    op: &'a str,
+    workers: usize,
+    tasks: u64,
+    events: u64,
+    size_bytes: u64,
+    timeline: &'a str,
+}
 
 fn main() -> ExitCode {
     run(USAGE, observe)
@@ -42,7 +56,7 @@ fn observe(arguments: Arguments) -> Result<(), Stop> {
         task?.join()?;
     }
     let error = pool.submit(crash, ())?.join().expect_err("it aborts");
-    println!("{error}");
+    arguments.say(&error);
     let mut x = SharedArray::<f64>::zeroed([64])?;
     pool.par_chunks_mut(&mut x, 1).for_each(|x| {
         compute(100);
@@ -54,7 +68,11 @@ fn observe(arguments: Arguments) -> Result<(), Stop> {
 
     let summary = pool.finish_timeline()?;
     assert!(summary.tasks > 10 && summary.lost == 0, "{summary:?}");
-    let (tasks, events) = (summary.tasks, summary.events);
-    println!("{tasks} tasks in {events} events: {} bytes in {path}", summary.size_bytes);
+    let (tasks, events, size_bytes) = (summary.tasks, summary.events, summary.size_bytes);
+    if arguments.has("json") {
+        let line = Line { op: "observe", workers, tasks, events, size_bytes, timeline: path };
+        return report::json(&line);
+    }
+    println!("{tasks} tasks in {events} events: {size_bytes} bytes in {path}");
     Ok(())
 }

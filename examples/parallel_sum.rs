@@ -4,6 +4,7 @@ mod support;
 
 use std::process::ExitCode;
 
+use serde::Serialize;
 use support::arguments::{Arguments, Stop, run};
 use support::report;
 use support::timing::Timing;
@@ -14,10 +15,23 @@ parallel_sum: fills an array and adds it up, in chunks
   --size-mib N        size of the array [1024]
   --workers N         worker processes [one for each processor]
   --start KIND        forkserver or inprocess [forkserver]
-  --repeat N          how often to add [5]";
+  --repeat N          how often to add [5]
+  --json              print one line of JSON";
 
 /// Elements of a chunk: 1 MiB.
 const CHUNK: usize = 1 << 17;
+
+/// The line that `--json` prints.
+#[derive(Serialize)]
+struct Line {
+    op: &'static str,
+    size_mib: usize,
+    workers: usize,
+    sum: f64,
+    filling_gbps: f64,
+    adding_gbps: f64,
+    one_process_gbps: f64,
+}
 
 fn main() -> ExitCode {
     run(USAGE, sum)
@@ -48,7 +62,19 @@ fn sum(arguments: Arguments) -> Result<(), Stop> {
     let (alone, one) = Timing::of(repeat, || Ok::<f64, Stop>(x.as_slice().iter().sum()))?;
     assert_eq!(sum.to_bits(), alone.to_bits(), "{sum} by workers, {alone} by one process");
 
-    let rate = |s: f64| format!("{:.1}", (len * 8) as f64 / s / 1e9);
+    let gbps = |s: f64| (len * 8) as f64 / s / 1e9;
+    if arguments.has("json") {
+        return report::json(&Line {
+            op: "parallel_sum",
+            size_mib,
+            workers: pool.workers(),
+            sum,
+            filling_gbps: gbps(filling.median_s()),
+            adding_gbps: gbps(adding.median_s()),
+            one_process_gbps: gbps(one.median_s()),
+        });
+    }
+    let rate = |s: f64| format!("{:.1}", gbps(s));
     println!("{size_mib} MiB of f64, sum {sum}\n");
     println!("{}", report::heading("GB/s"));
     println!("{}", report::row("making", &making, rate));

@@ -7,12 +7,24 @@ use std::process::ExitCode;
 use brigade::{Error, JoinableQueue, Pool, Queue, TaskError};
 use serde::{Deserialize, Serialize};
 use support::arguments::{Arguments, Stop, run};
+use support::report;
 
 const USAGE: &str = "\
 pipeline: producers and consumers over queues in shared memory
 
   --items N           items of each producer [1000]
-  --workers N         producers, and consumers, of each so many [2]";
+  --workers N         producers, and consumers, of each so many [2]
+  --json              print one line of JSON";
+
+/// The line that `--json` prints.
+#[derive(Serialize)]
+struct Line {
+    op: &'static str,
+    workers: u32,
+    items: u64,
+    arrived: u64,
+    taken: u64,
+}
 
 fn main() -> ExitCode {
     run(USAGE, pipeline)
@@ -82,7 +94,9 @@ fn pipeline(arguments: Arguments) -> Result<(), Stop> {
     let dies_at = Some(expected.min(10));
     let doomed = pool.submit(consume, (items.clone(), found.clone(), dies_at))?;
     match doomed.join() {
-        Err(Error::Task(TaskError::Died(death))) => println!("as intended: {death}"),
+        Err(Error::Task(TaskError::Died(death))) => {
+            arguments.say(format_args!("as intended: {death}"));
+        }
         other => return Err(Stop::Failure(format!("the doomed consumer: {other:?}"))),
     }
     let consumers = (0..workers)
@@ -104,13 +118,17 @@ fn pipeline(arguments: Arguments) -> Result<(), Stop> {
         producer.join()?;
     }
     match items.join() {
-        Err(Error::Broken { cause, .. }) => println!("joined: {cause}"),
+        Err(Error::Broken { cause, .. }) => arguments.say(format_args!("joined: {cause}")),
         other => return Err(Stop::Failure(format!("a lost item was not reported: {other:?}"))),
     }
     items.close()?;
     let mut taken = 0;
     for consumer in consumers {
         taken += consumer.join()?;
+    }
+    if arguments.has("json") {
+        let op = "pipeline";
+        return report::json(&Line { op, workers, items: expected, arrived, taken });
     }
     println!("{arrived} of {expected} items arrived, {taken} through those who lived");
     if let Some(Found { item, steps }) = longest {

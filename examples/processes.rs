@@ -6,13 +6,25 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use brigade::{Error, ExitReason, Process, active_processes};
+use serde::Serialize;
 use support::arguments::{Arguments, Stop, run};
+use support::report;
 
 const USAGE: &str = "\
 processes: some that return, one that waits, one that crashes
 
   --count N           how many that return [4]
-  --patience-ms N     how long to wait for the one that waits [50]";
+  --patience-ms N     how long to wait for the one that waits [50]
+  --json              print one line of JSON";
+
+/// The line that `--json` prints.
+#[derive(Serialize)]
+struct Line {
+    op: &'static str,
+    returned: u32,
+    terminated: u32,
+    crashed: u32,
+}
 
 fn main() -> ExitCode {
     run(USAGE, show)
@@ -43,18 +55,20 @@ fn show(arguments: Arguments) -> Result<(), Stop> {
         (1..=count).map(|n| Process::spawn(digits, n)).collect::<Result<_, _>>()?;
     for (n, process) in (1..=count).zip(processes) {
         let (pid, digits) = (process.pid(), process.join()?);
-        println!("process {pid}: {digits}");
+        arguments.say(format_args!("process {pid}: {digits}"));
         assert_eq!(digits.len(), n as usize);
     }
 
     // A process that does not end by itself is terminated; dropping it would do the same.
     let mut waiting = Process::builder().name("waits").spawn(waits, ())?;
     match waiting.join_timeout(Duration::from_millis(patience)) {
-        Err(Error::TimedOut { .. }) => println!("{:?} runs", active_processes()),
+        Err(Error::TimedOut { .. }) => {
+            arguments.say(format_args!("{:?} runs", active_processes()));
+        }
         other => return Err(Stop::Failure(format!("it cannot end: {other:?}"))),
     }
     waiting.terminate()?;
-    println!("{} {}", waiting.name(), waiting.wait()?);
+    arguments.say(format_args!("{} {}", waiting.name(), waiting.wait()?));
     assert_eq!(waiting.exit_reason(), Some(ExitReason::Signal(15)));
 
     // The error of a crash says what is known, here including the output on stderr.
@@ -62,8 +76,12 @@ fn show(arguments: Arguments) -> Result<(), Stop> {
     let Err(error) = crashed.join() else {
         return Err(Stop::Failure("it cannot return".to_owned()));
     };
-    println!("{error}");
+    arguments.say(&error);
     assert!(error.to_string().contains("sda is on fire"));
     assert!(active_processes().is_empty());
+    if arguments.has("json") {
+        let op = "processes";
+        return report::json(&Line { op, returned: count, terminated: 1, crashed: 1 });
+    }
     Ok(())
 }

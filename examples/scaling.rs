@@ -10,8 +10,9 @@ use support::arguments::{Arguments, Stop, run};
 use support::kernels;
 
 const USAGE: &str = "\
-scaling: measures costs by number of workers, of tasks, and size of arrays, as CSV
+scaling: measures costs by number of workers and tasks, size of arrays and chunks, as CSV
 
+  --only KIND         all, workers, tasks, bytes or chunk [all]
   --workers-max N     up to so many workers, doubling from 1 [64]
   --tasks-max N       up to so many tasks at once, by factors of ten from 100 [10000000]
   --size-max-mib N    arrays up to this size, by factors of four from 4 KiB [8192]
@@ -19,6 +20,8 @@ scaling: measures costs by number of workers, of tasks, and size of arrays, as C
 
 /// Elements of a chunk: 256 KiB.
 const CHUNK: usize = 1 << 16;
+/// The size of the array that is divided into chunks of all sizes.
+const CHUNKED_BYTES: usize = 256 << 20;
 
 fn main() -> ExitCode {
     run(USAGE, measure)
@@ -26,30 +29,35 @@ fn main() -> ExitCode {
 
 fn measure(arguments: Arguments) -> std::result::Result<(), Stop> {
     let workers_max = arguments.number("workers-max", 1usize)?.unwrap_or(64);
-    let tasks_max = arguments.number("tasks-max", 1u64)?.unwrap_or(10_000_000);
+    let tasks_max = arguments.number("tasks-max", 1usize)?.unwrap_or(10_000_000);
     let size_max = arguments.number("size-max-mib", 1usize)?.unwrap_or(8192);
     let repeat = arguments.number("repeat", 1usize)?.unwrap_or(9);
     let Some(size_max) = size_max.checked_mul(1 << 20) else {
         return Err(Stop::usage("--size-max-mib is more than there are addresses"));
     };
+    let only = arguments.choice("only", &["all", "workers", "tasks", "bytes", "chunk"])?;
+    let is_wanted = |kind| only == "all" || only == kind;
     println!("series,x,y");
-    let mut workers = 1;
-    while workers <= workers_max {
+    for workers in powers(1, 2, workers_max).filter(|_| is_wanted("workers")) {
         by_workers(workers, repeat)?;
-        workers *= 2;
     }
     let pool = Pool::new()?;
-    let mut tasks = 100;
-    while tasks <= tasks_max {
+    for tasks in powers(100, 10, tasks_max).filter(|_| is_wanted("tasks")) {
         by_tasks(&pool, tasks, repeat)?;
-        tasks *= 10;
     }
-    let mut bytes = 4096;
-    while bytes <= size_max {
+    for bytes in powers(4096, 4, size_max).filter(|_| is_wanted("bytes")) {
         by_size(&pool, bytes, repeat)?;
-        bytes *= 4;
+    }
+    if is_wanted("chunk") {
+        by_chunk(&pool, size_max.min(CHUNKED_BYTES), repeat)?;
     }
     Ok(())
+}
+
+/// `first`, and its products by `factor`, up to `last`.
+fn powers(first: usize, factor: usize, last: usize) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(first), move |x| x.checked_mul(factor))
+        .take_while(move |&x| x <= last)
 }
 
 fn same(n: u64) -> u64 {
@@ -70,7 +78,8 @@ fn median_s(repeat: usize, mut work: impl FnMut() -> Result<()>) -> Result<f64> 
 }
 
 /// Submits this many empty tasks, then joins them all.
-fn burst(pool: &Pool, tasks: u64) -> Result<()> {
+fn burst(pool: &Pool, tasks: usize) -> Result<()> {
+    let tasks = tasks as u64;
     let handles: Vec<Handle<u64>> =
         (0..tasks).map(|n| pool.submit(same, n)).collect::<Result<_>>()?;
     let sum = handles.into_iter().map(Handle::join).sum::<Result<u64>>()?;
@@ -80,7 +89,7 @@ fn burst(pool: &Pool, tasks: u64) -> Result<()> {
 
 /// A task, a loop and a reduction, by the number of workers.
 fn by_workers(workers: usize, repeat: usize) -> Result<()> {
-    const TASKS: u64 = 20_000;
+    const TASKS: usize = 20_000;
     const CALLS: usize = 200;
     let pool = Pool::builder().workers(workers).build()?;
     let burst_s = median_s(repeat, || burst(&pool, TASKS))?;
@@ -98,11 +107,17 @@ fn by_workers(workers: usize, repeat: usize) -> Result<()> {
         })
     })?;
     println!("reduction_us by workers,{workers},{:.2}", reduce_s / CALLS as f64 * 1e6);
+    drop(pool);
+    let pinned = Pool::builder().workers(workers).pin_workers().build()?;
+    let pinned_s = median_s(repeat, || {
+        (0..CALLS).try_for_each(|_| pinned.par_chunks_mut(&mut array, 64).for_each(|_| ()))
+    })?;
+    println!("pinned_loop_us by workers,{workers},{:.2}", pinned_s / CALLS as f64 * 1e6);
     Ok(())
 }
 
 /// The time and memory of a task, by the number of tasks in flight.
-fn by_tasks(pool: &Pool, tasks: u64, repeat: usize) -> Result<()> {
+fn by_tasks(pool: &Pool, tasks: usize, repeat: usize) -> Result<()> {
     let repeat = if tasks > 1_000_000 { 1 } else { repeat };
     let task_s = median_s(repeat, || burst(pool, tasks))? / tasks as f64;
     println!("task_ns by tasks,{tasks},{:.1}", task_s * 1e9);
@@ -137,5 +152,25 @@ fn by_size(pool: &Pool, bytes: usize, repeat: usize) -> Result<()> {
             .for_each(|a, (y, x)| y.iter_mut().zip(x).for_each(|(y, x)| *y += a * x))
     })?;
     println!("axpy_gbps by bytes,{bytes},{:.3}", 3.0 * bytes as f64 / axpy_s / 1e9);
+    Ok(())
+}
+
+/// A sum, and 64 multiply-adds for each element, by the elements of a chunk.
+fn by_chunk(pool: &Pool, bytes: usize, repeat: usize) -> Result<()> {
+    let len = bytes / 4;
+    let mut x = pool.zeroed::<f32>([len])?;
+    for chunk in powers(64, 4, len) {
+        let sum_s = median_s(repeat, || {
+            let sum = pool.par_chunks(&x, chunk).map(kernels::sum).reduce(0.0, |a, b| a + b)?;
+            assert_eq!(sum, 0.0);
+            Ok(())
+        })?;
+        println!("sum_gbps by chunk,{chunk},{:.3}", bytes as f64 / sum_s / 1e9);
+        let steps_s = median_s(repeat.min(3), || {
+            pool.par_chunks_mut(&mut x, chunk)
+                .for_each(|x| x.iter_mut().for_each(|x| *x = (0..64).fold(*x, |y, _| 0.5 * y + *x)))
+        })?;
+        println!("steps_gbps by chunk,{chunk},{:.3}", bytes as f64 / steps_s / 1e9);
+    }
     Ok(())
 }

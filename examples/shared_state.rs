@@ -6,13 +6,25 @@ use std::process::ExitCode;
 
 use brigade::Pool;
 use brigade::shared::{Barrier, Lock, LockError, Value};
+use serde::Serialize;
 use support::arguments::{Arguments, Stop, run};
+use support::report;
 
 const USAGE: &str = "\
 shared_state: tasks that count together, in step, and outlive one that is killed
 
   --workers N         worker processes, each with one task [2]
-  --rounds N          how often each of them counts [1000]";
+  --rounds N          how often each of them counts [1000]
+  --json              print one line of JSON";
+
+/// The line that `--json` prints.
+#[derive(Serialize)]
+struct Line {
+    op: &'static str,
+    workers: u32,
+    rounds: u64,
+    total: u64,
+}
 
 fn main() -> ExitCode {
     run(USAGE, share)
@@ -51,20 +63,22 @@ fn share(arguments: Arguments) -> Result<(), Stop> {
     let pool = Pool::builder().workers(workers as usize).build()?;
     let (counter, seen) = (Value::new(0)?, Lock::new([u64::MAX, 0])?);
 
-    let arguments = || (counter.clone(), seen.clone(), barrier.clone(), rounds);
-    let tasks = (0..workers).map(|_| pool.submit(count, arguments()));
+    let shared = || (counter.clone(), seen.clone(), barrier.clone(), rounds);
+    let tasks = (0..workers).map(|_| pool.submit(count, shared()));
     let tasks = tasks.collect::<Result<Vec<_>, _>>()?;
     let led = tasks.into_iter().map(|task| task.join()).collect::<Result<Vec<u64>, _>>()?;
     let total = counter.get()?;
-    println!("{workers} tasks counted to {total} in {rounds} rounds; they led {led:?} of them");
+    arguments.say(format_args!(
+        "{workers} tasks counted to {total} in {rounds} rounds; they led {led:?} of them"
+    ));
     assert_eq!(total, rounds * u64::from(workers), "a count was lost");
     assert_eq!(led.iter().sum::<u64>(), rounds, "one leads each round");
 
     let error = pool.submit(crash, seen.clone())?.join().expect_err("it aborts");
-    println!("{error}");
+    arguments.say(&error);
     let guard = match seen.lock() {
         Err(LockError::OwnerDied(mut torn)) => {
-            println!("the lock is free, its content torn: {:?}", **torn);
+            arguments.say(format_args!("the lock is free, its content torn: {:?}", **torn));
             torn[0] = 1;
             torn.into_guard()
         }
@@ -73,6 +87,10 @@ fn share(arguments: Arguments) -> Result<(), Stop> {
     };
     assert_eq!(*guard, [1, total], "the smallest and the largest count");
     drop(guard);
-    println!("repaired: {:?}", *seen.lock().map_err(brigade::Error::from)?);
+    let repaired = *seen.lock().map_err(brigade::Error::from)?;
+    arguments.say(format_args!("repaired: {repaired:?}"));
+    if arguments.has("json") {
+        return report::json(&Line { op: "shared_state", workers, rounds, total });
+    }
     Ok(())
 }

@@ -268,6 +268,28 @@ fn small_examples_run() {
 }
 
 #[test]
+fn every_example_with_an_option_for_it_prints_one_line_of_json() {
+    let directory = Directory::new();
+    let timeline = directory.0.join("timeline.json").to_str().unwrap().to_owned();
+    for (name, arguments) in [
+        ("crash_survived", &["--json"][..]),
+        ("equipped", &["--json", "--model-mib", "1"]),
+        ("factorial_list", &["--json", "--count", "40"]),
+        ("heat", &["--json", "--size", "20"]),
+        ("named_queue", &["--json", "--orders", "20"]),
+        ("named_region", &["--json"]),
+        ("observe", &["--json", "--timeline", &timeline]),
+        ("parallel_sum", &["--json", "--size-mib", "3", "--repeat", "1"]),
+        ("pipeline", &["--json", "--items", "60"]),
+        ("processes", &["--json", "--count", "2"]),
+        ("shared_state", &["--json", "--rounds", "20"]),
+    ] {
+        let Some(line) = json(name, arguments) else { continue };
+        assert_eq!(line["op"], name);
+    }
+}
+
+#[test]
 fn options_are_taken_with_and_without_an_equals_sign() {
     let parse = |words: &[&str]| {
         Arguments::parse("x: y [--a N] --b", words.iter().map(|&word| word.to_owned()))

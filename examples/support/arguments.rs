@@ -142,6 +142,13 @@ impl Arguments {
         }
     }
 
+    /// Prints a line for people, unless `--json` asks for one line of JSON.
+    pub(crate) fn say(&self, line: impl Display) {
+        if !self.has("json") {
+            println!("{line}");
+        }
+    }
+
     /// One of `choices`; the first of them if the option is not given.
     pub(crate) fn choice<'c>(&self, name: &str, choices: &[&'c str]) -> Result<&'c str, Stop> {
         let Some(text) = self.text(name) else { return Ok(choices[0]) };
