@@ -25,18 +25,19 @@ const LAYERS: [&[&str]; 9] = [
     &["array"],
     &["worker"],
     &["channel", "pool", "shared", "spawn"],
-    &["batch", "compute", "fuzz_entry"],
+    &["batch", "compute", "fuzz_entry", "guide"],
 ];
 
 /// Crates that only `src/sys/` names.
 const SYSTEM_CRATES: [&str; 5] = ["libc", "nix", "rustix", "memmap2", "shared_memory"];
 
 /// Files that may let time pass, and why.
-const MAY_PAUSE: [(&str, &str); 5] = [
+const MAY_PAUSE: [(&str, &str); 6] = [
     ("tests/common/time.rs", "the pause between two checks, and the duration of a task's work"),
     ("tests/common/alone.rs", "the watchdog of a test"),
     ("src/bin/brigade/top.rs", "shows what changes with time"),
     ("examples/overhead.rs", "measures what an idle pool costs"),
+    ("benches/three_ways.rs", "its server answers each question after a while"),
     ("benches/compare/src/stopwatch.rs", "lets the machine settle between two measurements"),
 ];
 
