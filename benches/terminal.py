@@ -16,7 +16,7 @@ from pathlib import Path
 
 from drawing import box, picture, text
 
-WIDTH, LINE_HEIGHT, LEFT, TOP, COLUMNS = 900, 18, 20, 52, 112
+WIDTH, LINE_HEIGHT, LEFT, TOP, COLUMNS = 900, 18, 20, 52, 116
 PAUSE_MAX_S, TYPING_S = 0.8, 1.0
 
 
@@ -49,11 +49,13 @@ def wrapped(line):
     """The line in pieces that fit, without what moves the cursor."""
     line = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line.split("\r")[-1]).expandtabs()
     line = line.encode("ascii", "replace").decode()
-    pieces = [line[:COLUMNS]]
-    rest = line[COLUMNS:]
-    while rest:
-        pieces.append("    " + rest[: COLUMNS - 4])
-        rest = rest[COLUMNS - 4 :]
+    pieces, indent = [], ""
+    while len(indent + line) > COLUMNS:
+        at = line.rfind(" ", 0, COLUMNS - len(indent))
+        at = at if at > 0 else COLUMNS - len(indent)
+        pieces.append(indent + line[:at])
+        line, indent = line[at:].lstrip(" "), "    "
+    pieces.append(indent + line)
     return pieces
 
 

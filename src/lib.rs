@@ -220,22 +220,6 @@ pub use shape::{DIMENSIONS_MAX, Shape};
 #[cfg(not(loom))]
 pub use spawn::{ActiveProcess, Process, ProcessBuilder, active_processes};
 
-/// The code of the page on loops, as tests.
+/// The code of the pages of the documentation, as tests.
 #[cfg(doctest)]
-#[doc = include_str!("../docs/loops.md")]
-struct Loops;
-
-/// The code of the page on batches, as tests.
-#[cfg(doctest)]
-#[doc = include_str!("../docs/batches.md")]
-struct Batches;
-
-/// The code of the page on observing a pool, as tests.
-#[cfg(doctest)]
-#[doc = include_str!("../docs/observing.md")]
-struct Observing;
-
-/// The README's code, as tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod guide;
