@@ -16,10 +16,9 @@ use crate::batch::key::Key;
 use crate::batch::progress::{self, BatchProgress, OnProgress};
 use crate::batch::run::{Parts, Run, TICK};
 use crate::batch::summary::Summary;
+use crate::batch::tally::Tally;
 use crate::batch::task::{self, Argument, Shared};
-#[cfg(doc)]
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pool::{Pool, With};
 use crate::region::host_arena;
 
@@ -221,6 +220,20 @@ impl<'b, S> Batch<'b, S> {
 }
 
 impl Settings<'_> {
+    /// The tally of a run that begins at `start`, with what the journal says.
+    fn tally(&self, start: Instant) -> Result<Tally> {
+        let (journal, contents) = match &self.journal {
+            None => (None, Contents::default()),
+            Some(path) => {
+                let (journal, contents) = Journal::open(path, &self.label, self.is_synced)?;
+                (Some(journal), contents)
+            }
+        };
+        let mut tally = Tally::new(journal, contents.ledger, self.retries_failed, start);
+        tally.summary.unread_lines = contents.unread_lines;
+        Ok(tally)
+    }
+
     /// Runs all keys; `F` is the user's function.
     fn run<W, F, K>(
         self,
@@ -238,13 +251,7 @@ impl Settings<'_> {
         if let Some(timeout) = self.timeout {
             options = options.timeout(timeout);
         }
-        let (journal, contents) = match &self.journal {
-            None => (None, Contents::default()),
-            Some(path) => {
-                let (journal, contents) = Journal::open(path, &self.label, self.is_synced)?;
-                (Some(journal), contents)
-            }
-        };
+        let tally = self.tally(start)?;
         let admission = Admission::new(self.memory, host_arena::free_outside_bytes);
         let (shared, measures) = (Shared(Arc::new(value)), admission.measures());
         let submit = |key: Key| {
@@ -254,16 +261,36 @@ impl Settings<'_> {
         let parts = Parts {
             pool: self.pool,
             function: std::any::type_name::<F>(),
-            journal,
-            ledger: contents.ledger,
+            tally,
             admission,
-            retries_failed: self.retries_failed,
             interrupt: self.interrupt,
             on_progress: self.on_progress,
         };
-        let mut summary = Run::new(parts, keys, submit, start).finish()?;
-        summary.unread_lines = contents.unread_lines;
-        Ok(summary)
+        Run::new(parts, keys, submit, start).finish()
+    }
+}
+
+impl<'b> Batch<'b> {
+    /// The tally and the interrupt of this batch, for `brigade-mpi`, which runs its keys itself.
+    ///
+    /// # Errors
+    ///
+    /// Those of a journal; see [`run`](Batch::run). [`Error::InvalidArgument`] for a setting that
+    /// holds in one pool only.
+    #[doc(hidden)]
+    pub fn open(self) -> Result<(Tally, Option<&'b Interrupt>)> {
+        let Settings { timeout, memory, on_progress, interrupt, .. } = &self.settings;
+        let refused = [
+            ("a timeout", timeout.is_some()),
+            ("a rule for memory", !matches!(memory, MemoryRule::Unlimited)),
+            ("a callback for progress", on_progress.is_some()),
+        ];
+        match refused.into_iter().find(|(_, is_set)| *is_set) {
+            Some((name, _)) => {
+                Err(Error::invalid("the batch's settings", name, "none of these on several ranks"))
+            }
+            None => Ok((self.settings.tally(Instant::now())?, *interrupt)),
+        }
     }
 }
 

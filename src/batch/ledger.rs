@@ -31,12 +31,34 @@ struct Known {
 
 /// An attempt to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Attempt {
+pub struct Attempt {
     pub(super) key: Key,
     /// From 1.
     pub(super) number: u32,
     /// Nothing else may run meanwhile: its worker has died for want of memory.
     pub(super) is_alone: bool,
+}
+
+impl Attempt {
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The report of its failure, without a cause.
+    #[must_use]
+    pub fn report(self) -> KeyReport {
+        KeyReport {
+            key: self.key,
+            outcome: KeyOutcome::Failed,
+            attempt: self.number,
+            duration: None,
+            bytes: 0,
+            error: None,
+            death: None,
+        }
+    }
 }
 
 /// What is to be done with a key.

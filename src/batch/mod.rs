@@ -67,12 +67,17 @@ mod progress;
 mod report;
 mod run;
 mod summary;
+mod tally;
 mod task;
 
 pub use builder::Batch;
 pub use interrupt::Interrupt;
 pub use key::Key;
+#[doc(hidden)]
+pub use ledger::Attempt;
 pub use output::OutputFile;
 pub use progress::BatchProgress;
 pub use report::{KeyOutcome, KeyReport};
 pub use summary::Summary;
+#[doc(hidden)]
+pub use tally::Tally;

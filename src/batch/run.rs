@@ -1,19 +1,18 @@
 //! A run of a batch: submits keys, journals outcomes.
 
-use std::collections::VecDeque;
 use std::iter::Fuse;
 use std::time::{Duration, Instant};
 
 use crate::batch::admission::Admission;
 use crate::batch::interrupt::Interrupt;
-use crate::batch::journal::Journal;
 use crate::batch::key::Key;
-use crate::batch::ledger::{Attempt, Decision, Ledger};
+use crate::batch::ledger::Attempt;
 use crate::batch::progress::{BatchProgress, OnProgress};
-use crate::batch::report::{KeyOutcome, KeyReport, shortened};
+use crate::batch::report::KeyOutcome;
 use crate::batch::summary::Summary;
+use crate::batch::tally::Tally;
 use crate::batch::task::Returned;
-use crate::error::{Death, Error, Result, TaskError};
+use crate::error::{Error, Result, TaskError};
 use crate::pool::{Handle, Pool, ReturnWhen, wait};
 
 /// The longest wait between two looks at the interrupt, for room in the queue too, and the time
@@ -32,10 +31,8 @@ pub(super) struct Parts<'b> {
     pub(super) pool: &'b Pool,
     /// The name of the function, for reports of deaths.
     pub(super) function: &'static str,
-    pub(super) journal: Option<Journal>,
-    pub(super) ledger: Ledger,
+    pub(super) tally: Tally,
     pub(super) admission: Admission,
-    pub(super) retries_failed: bool,
     pub(super) interrupt: Option<&'b Interrupt>,
     pub(super) on_progress: Option<OnProgress<'b>>,
 }
@@ -71,10 +68,6 @@ where
     /// Submits a key; `None` if the pool's queue stays full.
     submit: S,
     flights: Vec<Flight>,
-    /// Keys whose worker has died once.
-    again: VecDeque<Attempt>,
-    /// Keys that run when nothing else does, at the end.
-    alone: VecDeque<Attempt>,
     /// The usual duration of a task.
     usual_ns: u64,
     /// Nothing more is started.
@@ -83,7 +76,6 @@ where
     /// When progress was last reported.
     reported_at: Option<Instant>,
     progress: BatchProgress,
-    summary: Summary,
 }
 
 impl<'b, I, S> Run<'b, I, S>
@@ -99,8 +91,6 @@ where
             keys: keys.fuse(),
             submit,
             flights: Vec::new(),
-            again: VecDeque::new(),
-            alone: VecDeque::new(),
             usual_ns: AHEAD_NS,
             is_stopping: false,
             start,
@@ -109,7 +99,6 @@ where
                 total: most.filter(|&most| most == least),
                 ..BatchProgress::default()
             },
-            summary: Summary::default(),
         }
     }
 
@@ -123,7 +112,7 @@ where
         let mut ended = Ok(());
         loop {
             if self.parts.interrupt.is_some_and(Interrupt::is_requested) && !self.is_stopping {
-                self.summary.is_interrupted = true;
+                self.parts.tally.note_interrupt(true);
                 self.stop();
             }
             let step = self.fill().and_then(|is_full| {
@@ -143,8 +132,7 @@ where
         let written = self.commit();
         self.report(true);
         ended.and(written)?;
-        self.summary.elapsed = self.start.elapsed();
-        Ok(std::mem::take(&mut self.summary))
+        Ok(self.parts.tally.finish())
     }
 
     /// Submits keys; true if no more may be under way now, false if that took too long.
@@ -167,7 +155,7 @@ where
             match (self.submit)(attempt.key.clone())? {
                 Some(handle) => self.flights.push(Flight { attempt, handle, is_asked: false }),
                 None => {
-                    self.put_back(attempt);
+                    self.parts.tally.put_back(attempt);
                     return Ok(false);
                 }
             }
@@ -181,37 +169,26 @@ where
 
     /// What to do next, for a caller that began at `start`.
     fn next(&mut self, start: Instant) -> Next {
-        if let Some(attempt) = self.again.pop_front() {
+        if let Some(attempt) = self.parts.tally.next_again() {
             return Next::Run(attempt);
         }
         for key in self.keys.by_ref() {
-            match self.parts.ledger.decide(key, self.parts.retries_failed) {
-                Decision::Repeated => self.summary.repeated += 1,
-                Decision::Done => self.summary.skipped += 1,
-                Decision::Failed(report) => self.summary.failed.push(report),
-                Decision::Run(attempt) if attempt.is_alone => self.alone.push_back(attempt),
-                Decision::Run(attempt) => return Next::Run(attempt),
+            if let Some(attempt) = self.parts.tally.meet(key) {
+                return Next::Run(attempt);
             }
             if start.elapsed() >= FILL_TIME {
                 return Next::Later;
             }
         }
         // A task that is under way may still turn out to have to run again.
-        let alone = if self.flights.is_empty() { self.alone.pop_front() } else { None };
+        let alone = if self.flights.is_empty() { self.parts.tally.next_alone() } else { None };
         alone.map_or(Next::Nothing, Next::Run)
-    }
-
-    fn put_back(&mut self, attempt: Attempt) {
-        match attempt.is_alone {
-            true => self.alone.push_front(attempt),
-            false => self.again.push_front(attempt),
-        }
     }
 
     /// Whether no key is left.
     fn is_exhausted(&mut self) -> bool {
         match self.next(Instant::now()) {
-            Next::Run(attempt) => self.put_back(attempt),
+            Next::Run(attempt) => self.parts.tally.put_back(attempt),
             Next::Later => {}
             Next::Nothing => return true,
         }
@@ -243,15 +220,7 @@ where
         // or the worker itself. Then the failure is not the key's: it runs again next time.
         let is_interrupted = self.parts.interrupt.is_some_and(Interrupt::is_requested);
         let is_excused = is_asked || is_interrupted;
-        let mut report = KeyReport {
-            key: attempt.key,
-            outcome: KeyOutcome::Failed,
-            attempt: attempt.number,
-            duration: None,
-            bytes: 0,
-            error: None,
-            death: None,
-        };
+        let mut report = attempt.report();
         match handle.join() {
             Ok(Returned { result, elapsed_ns, memory_bytes }) => {
                 self.usual_ns = self.usual_ns - self.usual_ns / 8 + elapsed_ns / 8;
@@ -260,10 +229,10 @@ where
                 match result {
                     Ok(bytes) => (report.outcome, report.bytes) = (KeyOutcome::Done, bytes),
                     Err(_) if is_excused => {
-                        self.summary.is_interrupted |= is_interrupted;
+                        self.parts.tally.note_interrupt(is_interrupted);
                         return Ok(());
                     }
-                    Err(text) => report.error = Some(shortened(text)),
+                    Err(text) => report.error = Some(text),
                 }
             }
             Err(Error::Task(TaskError::Cancelled)) if self.is_stopping => return Ok(()),
@@ -273,55 +242,36 @@ where
             }
             Err(error @ (Error::Closed { .. } | Error::Broken { .. })) => return Err(error),
             Err(Error::Task(TaskError::Died(_) | TaskError::Panicked { .. })) if is_excused => {
-                self.summary.is_interrupted |= is_interrupted;
+                self.parts.tally.note_interrupt(is_interrupted);
                 return Ok(());
             }
             Err(Error::Task(TaskError::Died(mut death))) => {
                 death.task = self.parts.function;
-                let is_out_of_memory = is_for_want_of_memory(&death);
+                let printed = death.stderr_tail.as_deref();
+                let outcome = self.parts.tally.death_of(
+                    &report.key,
+                    death.out_of_memory,
+                    death.reason,
+                    printed,
+                );
                 death.peak_rss_bytes.into_iter().for_each(|bytes| self.parts.admission.note(bytes));
-                report.outcome = self.parts.ledger.death_of(&report.key, is_out_of_memory);
-                report.error = Some(shortened(death.to_string()));
+                report.outcome = outcome;
+                report.error = Some(death.to_string());
                 report.death = Some(death);
             }
             Err(error) => {
                 if matches!(error, Error::Task(TaskError::TimedOut { .. })) {
                     report.outcome = KeyOutcome::TimedOut;
                 }
-                report.error = Some(shortened(error.to_string()));
+                report.error = Some(error.to_string());
             }
         }
-        self.record(report);
+        self.parts.tally.record(report);
         Ok(())
     }
 
-    /// Takes note of how an attempt ended.
-    fn record(&mut self, report: KeyReport) {
-        self.parts.ledger.note(&report);
-        if let Some(journal) = &mut self.parts.journal {
-            journal.push(&report);
-        }
-        let number = report.attempt.saturating_add(1);
-        match report.outcome {
-            KeyOutcome::Done => {
-                self.summary.done += 1;
-                self.summary.bytes = self.summary.bytes.saturating_add(report.bytes);
-            }
-            KeyOutcome::Died => {
-                self.again.push_back(Attempt { key: report.key, number, is_alone: false });
-            }
-            KeyOutcome::OutOfMemory => {
-                self.alone.push_back(Attempt { key: report.key, number, is_alone: true });
-            }
-            KeyOutcome::Failed | KeyOutcome::TimedOut | KeyOutcome::Quarantined => {
-                self.progress.failed_now += 1;
-                self.summary.failed.push(report);
-            }
-        }
-    }
-
     fn commit(&mut self) -> Result<()> {
-        self.parts.journal.as_mut().map_or(Ok(()), Journal::commit)
+        self.parts.tally.commit()
     }
 
     /// Takes back what has not started, and starts nothing more.
@@ -344,10 +294,12 @@ where
             return;
         }
         self.reported_at = Some(now);
-        let Summary { done, skipped, repeated, ref failed, .. } = self.summary;
+        let Tally { ref summary, failed_now, .. } = self.parts.tally;
+        let Summary { done, skipped, repeated, ref failed, .. } = *summary;
         self.progress.done = done;
         self.progress.skipped = skipped + repeated;
         self.progress.failed = failed.len();
+        self.progress.failed_now = failed_now;
         self.progress.running = self.flights.len();
         self.progress.elapsed = now.duration_since(self.start);
         self.progress.is_over = is_over;
@@ -368,17 +320,4 @@ where
         }
         let _ = self.commit();
     }
-}
-
-/// Whether a worker died because it got no memory: the kernel says so, or Rust's allocator printed
-/// its line before it aborted.
-fn is_for_want_of_memory(death: &Death) -> bool {
-    let is_refusal = |line: &str| {
-        let bytes = line.strip_prefix("memory allocation of ");
-        let bytes = bytes.and_then(|rest| rest.trim_end().strip_suffix(" bytes failed"));
-        bytes.is_some_and(|bytes| bytes.parse::<u64>().is_ok())
-    };
-    let is_aborted = death.reason.signal_name() == Some("SIGABRT");
-    let printed = death.stderr_tail.as_deref().unwrap_or_default();
-    death.out_of_memory || is_aborted && printed.lines().any(is_refusal)
 }
