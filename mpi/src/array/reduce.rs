@@ -1,6 +1,6 @@
-//! Reductions with the same bits on any number of ranks and workers.
+//! Reductions whose bits do not depend on the ranks.
 
-use brigade::{AsArrayView, Pool, SharedArray};
+use brigade::{AsArrayView, SharedArray};
 use bytemuck::Pod;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -66,7 +66,7 @@ impl<T: Pod> DistArray<T> {
         let own = self.results(cluster, rows, function);
         let own = cluster.link.agree(own)?;
         let all: Vec<R> = cluster.link.all_gather(own)?.into_iter().flatten().collect();
-        let combined = combine(cluster.pool(), all, operation);
+        let combined = cluster.pool().combine(all, operation).map_err(Error::from);
         Ok(cluster.link.agree(combined)?.unwrap_or(identity))
     }
 
@@ -116,31 +116,4 @@ impl<T: Pod> DistArray<T> {
         results.extend(pool.par_rows(&last, rows).map(call).collect()?);
         Ok(results)
     }
-}
-
-/// Combines values in brigade's tree, in a worker; `None` if there are none.
-fn combine<O, R>(pool: &Pool, values: Vec<R>, operation: O) -> Result<Option<R>>
-where
-    O: Fn(R, R) -> R + Copy + Send + 'static,
-    R: Serialize + DeserializeOwned + 'static,
-{
-    let fold = move |values: Vec<R>| tree(values, operation);
-    Ok(pool.submit(fold, values)?.join()?)
-}
-
-/// Combines neighbours, then neighbours of those, and so on: the tree of
-/// [`ParMap::reduce`](brigade::ParMap::reduce).
-fn tree<R>(mut values: Vec<R>, operation: impl Fn(R, R) -> R) -> Option<R> {
-    while values.len() > 1 {
-        let mut next = Vec::with_capacity(values.len().div_ceil(2));
-        let mut rest = values.into_iter();
-        while let Some(left) = rest.next() {
-            next.push(match rest.next() {
-                Some(right) => operation(left, right),
-                None => left,
-            });
-        }
-        values = next;
-    }
-    values.pop()
 }

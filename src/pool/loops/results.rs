@@ -312,6 +312,23 @@ fn tree<R>(mut values: Vec<R>, operation: impl Fn(R, R) -> R) -> Option<R> {
     values.pop()
 }
 
+impl Pool {
+    /// Combines values in the tree of [`ParMap::reduce`], in a worker; `None` if there are none.
+    /// For `brigade-mpi`, whose values come from several pools.
+    ///
+    /// # Errors
+    ///
+    /// As [`submit`](Pool::submit), and those of its [`join`](Handle::join).
+    #[doc(hidden)]
+    pub fn combine<R, O>(&self, values: Vec<R>, operation: O) -> Result<Option<R>>
+    where
+        R: Serialize + DeserializeOwned + 'static,
+        O: Fn(R, R) -> R + Copy + Send + 'static,
+    {
+        combine(self, self.rules(), values, operation)
+    }
+}
+
 /// The last levels of a reduction: combines `partial` in a worker; `None` if there are none.
 pub(super) fn combine<R, O>(
     pool: &Pool,
