@@ -1,10 +1,11 @@
-//! What a cluster costs: calls, tasks, messages and products, measured on the ranks it is given.
+//! What calls, tasks, messages and products on a cluster cost.
 //!
 //! ```text
 //! mpirun -np 2 --bind-to none target/release/examples/cost_cluster --workers 1
 //! ```
 
 use std::error::Error;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use brigade::{Pool, SharedArray};
@@ -55,9 +56,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     say(format!("{:.0} empty tasks a second", tasks as f64 / took.as_secs_f64()));
     let took = best(200, || values(cluster.map(0..cluster.size(), |n| n)?))?;
     say(format!("{took:.1?} for a task on every rank, there and back"));
-    let bytes = vec![7u8; mib << 20];
-    let text = || (cluster.rank() == 0).then(|| String::from_utf8_lossy(&bytes).into_owned());
-    let took = best(3, || values(cluster.map(text(), |text: String| text.len())?))?;
+    // Made before the clock starts.
+    let text = (cluster.rank() == 0).then(|| "7".repeat(mib << 20));
+    let mut texts: Vec<_> = (0..5).map(|_| text.clone()).collect();
+    let took = best(5, || values(cluster.map(texts.pop().flatten(), |text: String| text.len())?))?;
     say(format!("{took:.1?} for a task with an argument of {mib} MiB"));
 
     let took = best(1000, || Ok(cluster.all_gather(())?))?;
@@ -78,7 +80,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         "{:.1} GFLOP/s: {size} x {size} in {took:.1?}",
         operations / took.as_secs_f64() / 1e9
     ));
+    for failure in cluster.map([false, true, false], kill_if)?.into_iter().filter_map(Result::err) {
+        say(format!("{failure}"));
+    }
+    say(format!("{} ranks go on", cluster.all_gather(())?.len()));
     Ok(())
+}
+
+/// The pid of the worker, which kills itself if it is told to.
+fn kill_if(is_told: bool) -> u32 {
+    let pid = std::process::id();
+    if is_told {
+        let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+    }
+    pid
 }
 
 /// The values, or the first failure.

@@ -30,6 +30,11 @@ impl Backoff {
         *self = Backoff::default();
     }
 
+    /// The next pause is short: bytes are on their way, and MPI moves them only while it is polled.
+    pub(crate) fn shorten(&mut self) {
+        self.pause = FIRST;
+    }
+
     /// Lets time pass after a poll that found nothing. Returns whether it slept.
     #[expect(clippy::disallowed_methods, reason = "MPI offers no event to wait for")]
     pub(crate) fn pause(&mut self) -> bool {

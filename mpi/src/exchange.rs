@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use brigade::SharedArray;
 use bytemuck::Pod;
 use mpi::request::{LocalScope, scope};
 use serde::Serialize;
@@ -33,6 +34,34 @@ impl Link {
             self.start_send(scope, to, bytes, &mut pending);
         }
         pending
+    }
+
+    /// Receives what `send_bytes` sends, into memory of the pools of this process.
+    ///
+    /// # Errors
+    ///
+    /// There is no such memory; then the bytes have been received and are gone.
+    pub(crate) fn receive_bytes(
+        &self,
+        from: usize,
+        bytes: usize,
+    ) -> brigade::Result<SharedArray<u8>> {
+        let piece_bytes = self.item_piece_bytes();
+        match SharedArray::for_overwrite([bytes]) {
+            Ok(mut array) => {
+                let pieces = array.as_mut_slice().chunks_mut(piece_bytes);
+                self.exchange(&[], pieces.map(|piece| (from, piece)).collect());
+                Ok(array)
+            }
+            Err(error) => {
+                let mut piece = vec![0; piece_bytes.min(bytes)];
+                for at in (0..bytes).step_by(piece_bytes) {
+                    let len = piece_bytes.min(bytes - at);
+                    self.exchange(&[], vec![(from, &mut piece[..len])]);
+                }
+                Err(error)
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! | `LEAVE` | the sender has dropped its cluster; empty | none |
 //! | `CALL` | a part of a call that all ranks make | `CALL + 1` |
 //! | `FARM` | items and results | `FARM + 1` |
-//! | `ARRAY` | elements, of a length that both sides know | `ARRAY` |
+//! | `ARRAY` | elements, or a long item, of a length that both sides know | `ARRAY` |
 //!
 //! MPI counts in `i32`, so a message travels in pieces of at most [`PIECE_BYTES`]. Between two
 //! ranks messages of one tag stay in order, so a receiver finds each piece where it expects it.
@@ -39,6 +39,9 @@ const ARRAY: i32 = 6;
 
 /// The most bytes that one call of MPI moves.
 pub(crate) const PIECE_BYTES: usize = 1 << 30;
+
+/// The same for a long item of a farm: a rank that has no memory for one still has it for this.
+const ITEM_PIECE_BYTES: usize = 4 << 20;
 
 /// How long messages of a rank that has left may still be under way.
 const LAST_MESSAGES: Duration = Duration::from_secs(1);
@@ -125,6 +128,17 @@ impl Link {
         Outgoing::start(&self.world, to, tags, body, self.piece_bytes)
     }
 
+    /// Starts to send bytes whose length the receiver knows; it calls `receive_bytes`.
+    pub(crate) fn send_bytes(&self, to: usize, bytes: Vec<u8>) -> Outgoing {
+        let piece = self.item_piece_bytes();
+        Outgoing::start(&self.world, to, (ARRAY, ARRAY), Arc::new(bytes), piece)
+    }
+
+    /// The bytes of a long item that one call of MPI moves.
+    pub(crate) fn item_piece_bytes(&self) -> usize {
+        self.piece_bytes.min(ITEM_PIECE_BYTES)
+    }
+
     /// Waits until a message is sent. Ends the job if its receiver has left the cluster.
     pub(crate) fn finish(&self, mut outgoing: Outgoing) {
         let mut backoff = Backoff::default();
@@ -189,18 +203,28 @@ impl Link {
         let Some((message, status)) = found else { return Ok(None) };
         let from = usize::try_from(status.source_rank()).unwrap_or_default();
         let count = status.count(u8::equivalent_datatype());
-        let mut bytes = vec![0; usize::try_from(count).unwrap_or_default()];
-        let len = bytes.len();
+        let len = usize::try_from(count).unwrap_or_default();
+        let mut bytes = Vec::new();
+        self.lengthen(&mut bytes, len);
         scope(|scope| {
             let request = message.immediate_matched_receive_into(scope, &mut bytes[..]);
             self.complete(vec![Pending::receive(from, len, request)]);
         });
         let len = bytes.first_chunk().map_or(0, |len| u64::from_le_bytes(*len));
         let first = bytes.len();
-        bytes.resize(PREFIX + usize::try_from(len).unwrap_or_default(), 0);
+        self.lengthen(&mut bytes, PREFIX + usize::try_from(len).unwrap_or_default());
         self.receive_pieces(from, kind as i32 + 1, &mut bytes[first..]);
         let value = postcard::from_bytes(&bytes[PREFIX..]);
         value.map(|value| Some((from, value))).map_err(|error| Error::decode("a message", &error))
+    }
+
+    /// Lengthens a message. Ends the job if there is no memory for it: a message that has begun
+    /// must be received.
+    fn lengthen(&self, bytes: &mut Vec<u8>, len: usize) {
+        if bytes.try_reserve_exact(len.saturating_sub(bytes.len())).is_err() {
+            self.end_job(&format!("has no memory for a message of {len} bytes"));
+        }
+        bytes.resize(len, 0);
     }
 
     /// Waits for a message of one rank.

@@ -1,4 +1,4 @@
-//! Rank 0 of a farm: the items it gives out, and the results it gets.
+//! Rank 0 of a farm: it gives out items.
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -12,8 +12,8 @@ use crate::cluster::Cluster;
 use crate::error::Result;
 use crate::farm::batches::{BYTES_MAX, Batches};
 use crate::farm::failure::Failure;
-use crate::farm::message::{Encoded, Order, Report};
-use crate::farm::station::Station;
+use crate::farm::message::{Encoded, Item, LONG_BYTES, Order, Report};
+use crate::farm::station::{Parcel, Station};
 use crate::link::{Kind, Link};
 use crate::outgoing::Outgoing;
 
@@ -150,6 +150,9 @@ impl<'c> Dispatcher<'c> {
             if !self.has_items && self.ready.is_empty() && self.items_under_way() == 0 {
                 return None;
             }
+            if !self.outbox.is_empty() {
+                self.backoff.shorten();
+            }
             if self.poll() {
                 self.backoff.reset();
             } else if self.backoff.pause() {
@@ -205,7 +208,7 @@ impl<'c> Dispatcher<'c> {
             match postcard::to_stdvec(&item) {
                 Ok(item) => {
                     bytes += item.len();
-                    batch.push((position, Encoded(item)));
+                    batch.push(item);
                 }
                 Err(error) => {
                     // It ends a batch, whose positions follow each other.
@@ -222,11 +225,28 @@ impl<'c> Dispatcher<'c> {
             return;
         }
         self.ranks[rank].send(first..first + batch.len(), Instant::now());
-        if rank == 0 {
-            self.station.submit(batch);
-        } else {
-            self.send(rank, &Order::Run(batch));
+        if rank > 0 {
+            return self.send_items(rank, first, batch);
         }
+        for (position, item) in (first..).zip(batch) {
+            self.station.submit(position, Parcel::new(item));
+        }
+    }
+
+    /// Sends items; long ones behind the others, without a copy.
+    fn send_items(&mut self, rank: usize, first: usize, batch: Vec<Vec<u8>>) {
+        let mut long = Vec::new();
+        let item = |item: Vec<u8>| {
+            if item.len() < LONG_BYTES {
+                return Item::Short(Encoded(item));
+            }
+            long.push(item);
+            Item::Long(long.last().map_or(0, Vec::len))
+        };
+        let items = batch.into_iter().map(item).collect();
+        self.send(rank, &Order::Run(first, items));
+        let link = self.link();
+        self.outbox.extend(long.into_iter().map(|item| link.send_bytes(rank, item)));
     }
 
     fn send(&mut self, rank: usize, order: &Order) {

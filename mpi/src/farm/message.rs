@@ -1,4 +1,4 @@
-//! What rank 0 and the other ranks of a farm say to each other.
+//! The messages between rank 0 and the others.
 
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -9,11 +9,23 @@ use crate::farm::failure::Failure;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Encoded(pub(crate) Vec<u8>);
 
+/// Items of this many bytes or more are long.
+pub(crate) const LONG_BYTES: usize = 256 << 10;
+
+/// An item in an order.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Item {
+    Short(Encoded),
+    /// So many bytes follow the order, and go straight into memory of the pool that runs them.
+    Long(usize),
+}
+
 /// From rank 0.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
-    /// Items with their positions, which follow each other.
-    Run(Vec<(usize, Encoded)>),
+    /// Items, the first of them at a position and the others behind it. The bytes of long ones
+    /// follow in their order.
+    Run(usize, Vec<Item>),
     /// No more items will come, and no result is wanted.
     Stop,
 }

@@ -2,8 +2,8 @@
 
 use crate::backoff::Backoff;
 use crate::error::Result;
-use crate::farm::message::{Order, Report};
-use crate::farm::station::Station;
+use crate::farm::message::{Item, Order, Report};
+use crate::farm::station::{Parcel, Station};
 use crate::link::{Kind, Link};
 
 /// Results that travel together at most.
@@ -22,7 +22,15 @@ pub(crate) fn serve(link: &Link, mut station: Station<'_>) -> Result<()> {
         let order = link.try_receive(Some(0), Kind::Farm)?.map(|(_, order)| order);
         let is_ordered = order.is_some();
         match order {
-            Some(Order::Run(items)) => station.submit(items),
+            Some(Order::Run(first, items)) => {
+                for (position, item) in (first..).zip(items) {
+                    let parcel = match item {
+                        Item::Short(item) => Parcel::Short(item),
+                        Item::Long(bytes) => Parcel::Long(link.receive_bytes(0, bytes)),
+                    };
+                    station.submit(position, parcel);
+                }
+            }
             Some(Order::Stop) => break,
             None => {}
         }
@@ -35,6 +43,9 @@ pub(crate) fn serve(link: &Link, mut station: Station<'_>) -> Result<()> {
             outbox.push(link.send(0, Kind::Farm, &report)?);
         }
         outbox.retain_mut(|message| !message.is_sent());
+        if !outbox.is_empty() {
+            backoff.shorten();
+        }
         if is_ordered || !is_quiet {
             backoff.reset();
         } else if backoff.pause() {

@@ -2,19 +2,35 @@
 
 use std::collections::VecDeque;
 
-use brigade::{Handle, Pool};
+use brigade::{Frozen, Handle, Pool, SharedArray};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::farm::failure::{DeathReport, Failure};
-use crate::farm::message::Encoded;
+use crate::farm::message::{Encoded, LONG_BYTES};
 use crate::link::Link;
 
 /// What a worker answers: the encoded result, or why it could not decode or encode.
 type Answer = Result<Encoded, String>;
 
+/// An encoded item that is to run here.
+pub(crate) enum Parcel {
+    Short(Encoded),
+    /// In memory of the pool, where a worker reads it; an error if there is none.
+    Long(brigade::Result<SharedArray<u8>>),
+}
+
+impl Parcel {
+    pub(crate) fn new(item: Vec<u8>) -> Parcel {
+        match item.len() {
+            LONG_BYTES.. => Parcel::Long(SharedArray::from_slice(&item)),
+            _ => Parcel::Short(Encoded(item)),
+        }
+    }
+}
+
 /// Starts one item.
-type Start<'c> = Box<dyn Fn(Encoded) -> brigade::Result<Handle<Answer>> + 'c>;
+type Start<'c> = Box<dyn Fn(Parcel) -> brigade::Result<Handle<Answer>> + 'c>;
 
 /// The items that run in this rank's pool.
 pub(crate) struct Station<'c> {
@@ -38,15 +54,20 @@ impl<'c> Station<'c> {
         R: Serialize,
     {
         // User code runs in the worker: also the code of its types that decodes and encodes.
-        let call = move |item: Encoded| -> Answer {
-            let item = postcard::from_bytes(&item.0)
+        let call = move |item: &[u8]| -> Answer {
+            let item = postcard::from_bytes(item)
                 .map_err(|error| format!("the item could not be decoded: {error}"))?;
             let result = postcard::to_stdvec(&function(item));
             result.map(Encoded).map_err(|error| format!("the result could not be encoded: {error}"))
         };
+        let short = move |item: Encoded| call(&item.0);
+        let long = move |item: Frozen<u8>| call(item.as_slice());
         Station {
             link,
-            start: Box::new(move |item| pool.submit(call, item)),
+            start: Box::new(move |item| match item {
+                Parcel::Short(item) => pool.submit(short, item),
+                Parcel::Long(item) => pool.submit(long, item?.freeze()),
+            }),
             task: std::any::type_name::<F>(),
             running: VecDeque::new(),
             refused: Vec::new(),
@@ -54,13 +75,11 @@ impl<'c> Station<'c> {
         }
     }
 
-    /// Starts items.
-    pub(crate) fn submit(&mut self, items: Vec<(usize, Encoded)>) {
-        for (position, item) in items {
-            match (self.start)(item) {
-                Ok(handle) => self.running.push_back((position, handle)),
-                Err(error) => self.refused.push((position, self.failure(position, &error))),
-            }
+    /// Starts an item.
+    pub(crate) fn submit(&mut self, position: usize, item: Parcel) {
+        match (self.start)(item) {
+            Ok(handle) => self.running.push_back((position, handle)),
+            Err(error) => self.refused.push((position, self.failure(position, &error))),
         }
     }
 

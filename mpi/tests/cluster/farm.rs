@@ -26,6 +26,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_panic_of_the_items_ends_the_job", items_panicking, items_panic),
     ("large_items_travel_in_small_batches", || each(2..=2), large),
     ("a_worker_killed_while_it_runs_costs_its_item_only", || each(2..=2), killed_workers),
+    ("long_items_travel_between_short_ones", long, long_items),
+    ("an_item_without_memory_is_an_error_with_rank_and_node", || each(2..=2), no_memory),
+    ("a_task_without_memory_is_an_error_with_rank_and_node", || each(2..=2), task_memory),
 ];
 
 fn each(ranks: std::ops::RangeInclusive<usize>) {
@@ -278,4 +281,59 @@ fn killed_workers() {
     let results = cluster.map(0..200u32, die).unwrap();
     let died = results.iter().filter(|result| result.is_err()).count();
     assert_eq!(died, 4 * usize::from(cluster.rank() == 0));
+}
+
+fn long() {
+    each(1..=2);
+    Job::new(3).env("BRIGADE_MPI_PIECE_BYTES", 100_000).succeed();
+}
+
+/// Items on both sides of the length from which they travel by themselves, in one batch and
+/// without processes too.
+fn long_items() {
+    let len = |n: usize| if n.is_multiple_of(3) { (256 << 10) - 6 + n % 12 } else { 10 * n };
+    let text = |n: usize| -> String {
+        (0..len(n)).map(|i| char::from(b'a' + u8::try_from((i * n + n) % 26).unwrap())).collect()
+    };
+    let hash = |text: String| text.bytes().fold(7u64, |h, b| (h ^ u64::from(b)).wrapping_mul(31));
+    let cluster = cluster();
+    let results = values(cluster.map((0..60).map(text), hash).unwrap());
+    let expected: Vec<u64> = (0..60).map(|n| hash(text(n))).collect();
+    assert_eq!(results, if cluster.rank() == 0 { expected } else { Vec::new() });
+}
+
+/// Rank 1 has no memory for long items. They are errors, and what follows them runs.
+fn no_memory() {
+    let cluster = cluster();
+    if cluster.rank() == 1 {
+        brigade::set_memory_limit(0);
+    }
+    let items = (0..12).map(|n| "x".repeat(if n % 2 == 0 { 6 << 20 } else { n }));
+    let results = cluster.map(items, |text: String| text.len()).unwrap();
+    let mut failures = 0;
+    for (n, result) in results.into_iter().enumerate() {
+        let Err(failure) = result else { continue };
+        failures += 1;
+        assert!(n.is_multiple_of(2) && failure.rank == 1, "{failure}");
+        assert_eq!(failure.host, cluster.hosts()[1]);
+        assert!(failure.message.contains("the cap set by the program"), "{failure}");
+    }
+    assert!(failures > 0 || cluster.rank() > 0);
+    assert_eq!(cluster.all_gather(()).unwrap().len(), 2);
+}
+
+/// Workers may have 256 MiB, and two tasks ask for more.
+fn task_memory() {
+    let cluster = Cluster::new(Pool::builder().workers(2).memory_hard_bytes(256 << 20)).unwrap();
+    let ask =
+        |n: usize| if n % 10 == 3 { std::hint::black_box(vec![1u8; 512 << 20]).len() } else { n };
+    for (n, result) in cluster.map(0..20, ask).unwrap().into_iter().enumerate() {
+        match result {
+            Ok(value) => assert_eq!((value, n % 10 == 3), (n, false)),
+            Err(failure) => {
+                assert!(n % 10 == 3 && failure.host == cluster.hosts()[failure.rank]);
+                assert_eq!(failure.death.unwrap().reason, ExitReason::Signal(libc::SIGABRT));
+            }
+        }
+    }
 }
