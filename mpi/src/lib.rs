@@ -1,15 +1,17 @@
-//! [brigade] on several machines: MPI ranks with a pool of workers each.
+//! [brigade] on several machines: MPI ranks with pools.
 //!
 //! Start one rank a node. Every rank runs the same program, makes a [`Cluster`], and makes the
 //! same calls in the same order. MPI moves the bytes; the workers of each rank's pool compute. No
 //! user function runs in a rank itself, so a crash of a task is no crash of a rank: it is an error
 //! of that task, with the rank, the node and the cause.
 //!
-//! [`Cluster::map`] and [`Cluster::imap_unordered`] run a function over many items. [`DistArray`]
-//! is an array whose rows are distributed over the ranks.
+//! [`Cluster::map`] and [`Cluster::imap_unordered`] run a function over many items,
+//! [`Cluster::run_batch`] over keys whose outcomes are in a journal. [`DistArray`] is an array
+//! whose rows are distributed over the ranks.
 
 mod array;
 mod backoff;
+mod batch;
 mod cluster;
 mod error;
 mod exchange;

@@ -1,4 +1,4 @@
-//! Programs on a cluster, each run under mpirun with one to four ranks.
+//! Programs on a cluster, each run under mpirun.
 //!
 //! This program is both: started by cargo it starts itself under mpirun, and there it is a case.
 //! Arguments select the tests whose names contain one of them.
@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "polls processes that it cannot wait for")]
 
 mod arrays;
+mod batch;
 mod deaths;
 mod examples;
 mod farm;
@@ -20,7 +21,8 @@ use job::{CASE, launcher};
 type Test = (&'static str, fn(), fn());
 
 fn main() -> ExitCode {
-    let tests: Vec<Test> = [farm::TESTS, arrays::TESTS, deaths::TESTS, examples::TESTS].concat();
+    let tests: Vec<Test> =
+        [farm::TESTS, batch::TESTS, arrays::TESTS, deaths::TESTS, examples::TESTS].concat();
     if let Ok(case) = std::env::var(CASE) {
         let (_, _, run) = tests.iter().find(|test| test.0 == case).expect("a case of this program");
         run();
