@@ -1,9 +1,10 @@
-//! Matrix products on a grid of ranks (SUMMA, van de Geijn and Watts 1997).
+//! Matrix products on a grid of ranks: SUMMA.
 //!
 //! The ranks form a grid of `p` rows and `q` columns, and rank `(i, j)` computes a block of C from
 //! some rows of A and some columns of B. It receives `m * k / p + k * n / q` elements, where a
 //! ring would bring `k * n` to it. The rows of A come at once, the columns of B in panels, each
 //! while the one before is multiplied. At the end blocks of C travel to the ranks of its rows.
+//! See van de Geijn and Watts, SUMMA, 1997.
 
 use std::ops::Range;
 

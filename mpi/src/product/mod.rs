@@ -25,6 +25,11 @@ const GRID_RANKS: usize = 9;
 
 /// How panels of B come to a rank.
 trait Panels<T: Scalar> {
+    /// The rows `panel` where this rank has them anyway: then they are not in the buffer.
+    fn own(&self, _panel: &Range<usize>) -> Option<Block<'_, T>> {
+        None
+    }
+
     /// Brings the rows `panel` of B, or this rank's columns of them, to every rank.
     fn pass(&self, panel: Range<usize>, into: &mut SharedArray<T>);
 }
@@ -115,10 +120,11 @@ impl Cluster {
         }
         for (at, panel) in panels.iter().enumerate() {
             let is_active = outcome.is_ok() && !a.rows.is_empty();
-            let (pool, current, c) = (self.pool(), &now, &mut *c);
+            let buffer = Block { local: &now, rows: 0..panel.len() };
+            let (pool, b, c) = (self.pool(), way.own(panel).unwrap_or(buffer), &mut *c);
             let multiplied = std::thread::scope(|threads| {
                 let job = is_active
-                    .then(|| threads.spawn(move || multiply(pool, a, panel.clone(), current, c)));
+                    .then(|| threads.spawn(move || multiply(pool, a, panel.clone(), &b, c)));
                 // Only this thread speaks MPI.
                 if let Some(following) = panels.get(at + 1) {
                     way.pass(following.clone(), &mut next);
@@ -141,7 +147,7 @@ pub(crate) fn grid_ranks() -> usize {
     text.and_then(|text| text.parse().ok()).unwrap_or(GRID_RANKS)
 }
 
-/// A rank's block of A.
+/// Rows of A that a rank multiplies, or of B.
 struct Block<'a, T> {
     local: &'a SharedArray<T>,
     /// Its rows in the local part, without the halo.
@@ -160,12 +166,11 @@ fn multiply<T: Scalar>(
     pool: &Pool,
     a: &Block<'_, T>,
     panel: Range<usize>,
-    b: &SharedArray<T>,
+    b: &Block<'_, T>,
     c: &mut SharedArray<T>,
 ) -> brigade::Result<()> {
-    let rows = panel.len();
     let beta = if panel.start == 0 { T::ZERO } else { T::ONE };
     let a = Matrix::from(a.local).rows(a.rows.clone())?.columns(panel)?;
-    let b = Matrix::from(b).rows(..rows)?;
+    let b = Matrix::from(b.local).rows(b.rows.clone())?;
     pool.product(a, b).beta(beta).run_into(MatrixMut::from(c))
 }

@@ -7,7 +7,7 @@ use brigade::{Scalar, SharedArray};
 use crate::array::DistArray;
 use crate::cluster::Cluster;
 use crate::exchange::common;
-use crate::product::Panels;
+use crate::product::{Block, Panels};
 
 /// Panels of B, whole, for every rank.
 pub(super) struct Ring<'c, T: Scalar> {
@@ -16,6 +16,13 @@ pub(super) struct Ring<'c, T: Scalar> {
 }
 
 impl<T: Scalar> Panels<T> for Ring<'_, T> {
+    fn own(&self, panel: &Range<usize>) -> Option<Block<'_, T>> {
+        let (rows, held) = (self.b.rows(), self.b.local_rows().start);
+        let is_own = rows.start <= panel.start && panel.end <= rows.end;
+        let rows = panel.start.checked_sub(held)?..panel.end.checked_sub(held)?;
+        is_own.then_some(Block { local: self.b.local(), rows })
+    }
+
     /// The rows start at the ranks that own them, and each rank passes them on to the next.
     ///
     /// No ranks wait for each other: order the transfers by their parts, and those of a part by
@@ -33,12 +40,17 @@ impl<T: Scalar> Panels<T> for Ring<'_, T> {
             }
             let place = (rows.start - panel.start) * row_len..(rows.end - panel.start) * row_len;
             let part = &mut into.as_mut_slice()[place];
-            if owner == rank {
+            let part: &[T] = if owner == rank {
                 let first = (rows.start - starts[rank]) * row_len;
-                part.copy_from_slice(&self.b.as_slice()[first..first + part.len()]);
+                let own = &self.b.as_slice()[first..first + part.len()];
+                if self.own(&panel).is_none() {
+                    part.copy_from_slice(own);
+                }
+                own
             } else {
                 link.exchange(&[], vec![(before, bytemuck::cast_slice_mut(part))]);
-            }
+                part
+            };
             if after != owner {
                 link.exchange(&[(after, bytemuck::cast_slice(part))], Vec::new());
             }

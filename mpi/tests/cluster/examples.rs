@@ -8,6 +8,7 @@ use crate::job::Job;
 pub(crate) const TESTS: &[Test] = &[
     ("heat_has_the_same_result_on_any_number_of_ranks", heat, || ()),
     ("the_costs_of_calls_are_measured", costs, || ()),
+    ("a_product_has_the_same_check_on_any_number_of_ranks", product, || ()),
 ];
 
 /// An example that was built beside this test.
@@ -36,4 +37,15 @@ fn costs() {
     let arguments = ["--size", "300", "--tasks", "2000", "--mib", "2"];
     let output = Job::of(&[(2, &program)]).arguments(&arguments).succeed();
     assert!(output.contains("GFLOP/s") && output.starts_with("2 ranks"), "{output}");
+    assert!(output.contains("item 1 on rank ") && output.ends_with("2 ranks go on\n"), "{output}");
+}
+
+fn product() {
+    let program = example("matmul_cluster");
+    let check = |ranks| {
+        let arguments = ["--size", "90", "--repeat", "1"];
+        let output = Job::of(&[(ranks, &program)]).arguments(&arguments).succeed();
+        output.lines().find_map(|line| line.strip_prefix("check ")).map(str::to_owned).unwrap()
+    };
+    assert_eq!(check(3), check(1));
 }
