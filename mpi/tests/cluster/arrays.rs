@@ -1,6 +1,6 @@
 //! Distributed arrays: their parts, files, reductions and products.
 
-use brigade::{Pool, SharedArray};
+use brigade::{Pool, SharedArray, Start};
 use brigade_mpi::{Cluster, DistArray, Error};
 
 use crate::Test;
@@ -25,6 +25,12 @@ pub(crate) const TESTS: &[Test] = &[
         || drop(Job::new(2).succeed()),
         exhausts,
     ),
+    (
+        "a_rank_without_memory_for_its_rows_is_named_on_the_others",
+        || drop(Job::new(3).succeed()),
+        no_rows,
+    ),
+    ("arrays_work_on_ranks_without_processes", in_process, without_processes),
     ("a_death_in_a_reduction_is_an_error_on_every_rank", || drop(Job::new(3).succeed()), fails),
 ];
 
@@ -207,7 +213,8 @@ fn multiplies() {
         let (x, y) = (distributed(&a), distributed(&b));
         let c = cluster.matmul(&x, &y).unwrap().gather(&cluster).unwrap();
         let moved = x.redistribute(&cluster, &uneven(m, cluster.size()), 1).unwrap();
-        let again = cluster.matmul(&moved, &y).unwrap().gather(&cluster).unwrap();
+        let below = y.redistribute(&cluster, &uneven(k, cluster.size()), 2).unwrap();
+        let again = cluster.matmul(&moved, &below).unwrap().gather(&cluster).unwrap();
         let (Some(a), Some(b), Some(c), Some(again)) = (a, b, c, again) else { continue };
         assert_eq!(c.as_slice(), again.as_slice());
         let plain = cluster.pool().matmul(&a, &b).unwrap();
@@ -299,4 +306,50 @@ fn factorials() {
         let Some(number) = number else { continue };
         assert_eq!(number.limbs(), cluster.pool().factorial(n).unwrap().limbs(), "{n}!");
     }
+}
+
+/// Rank 1 has no memory for its part.
+fn no_rows() {
+    let cluster = cluster();
+    if cluster.rank() == 1 {
+        brigade::set_memory_limit(24 << 20);
+    }
+    let make = || DistArray::<f64>::zeroed(&cluster, &[6 << 10, 2 << 10], 0);
+    match make() {
+        Err(Error::Brigade(error)) if cluster.rank() == 1 => {
+            assert!(matches!(error, brigade::Error::NoSpace { .. }), "{error}");
+        }
+        Err(Error::RankFailed { rank: 1, host, message }) => {
+            assert_eq!(host, cluster.hosts()[1]);
+            assert!(message.contains("the cap set by the program"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+    brigade::set_memory_limit(u64::MAX);
+    assert_eq!(make().unwrap().shape(), [6 << 10, 2 << 10]);
+}
+
+fn in_process() {
+    for ranks in 1..=3 {
+        Job::new(ranks).succeed();
+    }
+}
+
+/// No rank has a worker; a rank computes by itself.
+fn without_processes() {
+    let cluster = Cluster::new(Pool::builder().start(Start::InProcess)).unwrap();
+    let (a, b) = (whole(&cluster, [5, 700]), whole(&cluster, [700, 3]));
+    let [x, y] = [&a, &b].map(|array| DistArray::scatter(&cluster, array.as_ref()).unwrap());
+    let sum = |rows: &[f64]| rows.iter().sum::<f64>();
+    let total = x.map_reduce(&cluster, 2, sum, 0.0, |a, b| a + b).unwrap();
+    let product = cluster.matmul(&x, &y).unwrap().gather(&cluster).unwrap();
+    let factorial = cluster.factorial(100).unwrap();
+    let (Some(a), Some(b), Some(product)) = (a, b, product) else { return };
+    assert!((total - sum(a.as_slice())).abs() <= 1e-9, "{total}");
+    let exact = |i: usize, j: usize| (0..700).map(|k| a[[i, k]] * b[[k, j]]).sum::<f64>();
+    for (at, &element) in product.as_slice().iter().enumerate() {
+        let exact = exact(at / 3, at % 3);
+        assert!((element - exact).abs() <= 1e-6, "{element} instead of {exact}");
+    }
+    assert_eq!(factorial.unwrap().limbs(), cluster.pool().factorial(100).unwrap().limbs());
 }

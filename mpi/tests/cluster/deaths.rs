@@ -144,8 +144,8 @@ fn stopped() {
     let rank = pid().unwrap();
     // SAFETY: a plain system call.
     unsafe { libc::kill(rank, libc::SIGSTOP) };
-    // Longer than what a rank waits for one that has left.
-    std::thread::sleep(Duration::from_secs(2));
+    // Many times longer than what a rank waits for one that has left.
+    std::thread::sleep(Duration::from_secs(10));
     // SAFETY: as above.
     unsafe { libc::kill(rank, libc::SIGCONT) };
     std::fs::remove_file(&path).unwrap();
