@@ -1,4 +1,4 @@
-"""Parts of the SVG pictures that `plot.py`, `plot_rivals.py` and `terminal.py` draw.
+"""Parts of the SVG pictures that `plot*.py` and `terminal.py` draw.
 
 A picture follows the reader's colour scheme, light or dark, and brings its own ground, so it is
 legible where the page has the other scheme.

@@ -1,4 +1,4 @@
-//! The temperature of a plate whose rows lie on several ranks, by Jacobi steps.
+//! The temperature of a plate on several ranks, by Jacobi steps.
 //!
 //! Each rank's pool computes its rows; after each step the ranks exchange the rows at the borders
 //! of their blocks. The result has the same bits on any number of ranks and workers:

@@ -1,4 +1,4 @@
-//! What the program that starts the ranks sets: environment variables, and processors.
+//! What a launcher sets: environment variables, and processors.
 
 use serde::{Deserialize, Serialize};
 
