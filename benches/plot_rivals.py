@@ -20,7 +20,7 @@ TARGET = ROOT / "docs" / "performance"
 INTEL = "intel-r-xeon-r-processor-6-207-2cpu/2026-11-29.csv"
 AMD = "amd-epyc-26-2-2cpu/2026-11-22.csv"
 AMD_ARRAYS = "amd-epyc-25-1-2cpu/2026-11-30.csv"
-THREE_WAYS = "amd-epyc-26-2-2cpu/2026-11-30-three-ways.csv"
+THREE_WAYS = "amd-epyc-25-1-2cpu/2026-11-30-three-ways.csv"
 MACHINES = {
     INTEL: "Intel Xeon (Emerald Rapids), 2 virtual processors, 2026-11-29",
     AMD: "AMD EPYC (Zen 5), 2 virtual processors, 2026-11-22",
@@ -262,7 +262,7 @@ def draw_ways(record):
     rows = read(record)
     jobs = list(dict.fromkeys(row["job"] for row in rows))
     names = {
-        "compute": "compute: 200 tasks of 1 ms",
+        "compute": "compute: 200 tasks of arithmetic",
         "ask": "ask: 200 answers, each after 10 ms",
         "ask-compute": "ask, then compute",
         "empty": "100 000 empty tasks",
@@ -272,7 +272,7 @@ def draw_ways(record):
     width, left, right, line = 900, 160, 130, 22
     y, parts = 70, [
         text(24, 30, "One job, three ways", size=17, weight="bold"),
-        text(24, 50, f"{MACHINES[AMD].rsplit(',', 1)[0]}, 2026-11-30; time in ms", "faint"),
+        text(24, 50, f"{MACHINES[AMD_ARRAYS]}; two workers or threads, unless it says 64", "faint"),
     ]  # fmt: skip
     for job in jobs:
         taken = [row for row in rows if row["job"] == job]
@@ -285,7 +285,7 @@ def draw_ways(record):
             length = max(2, (width - left - right) * median / most)
             parts.append(text(left - 8, y + 14, row["way"], "faint", "end"))
             parts.append(box(left, y + 3, length, line - 7, kinds[row["way"]], 2))
-            parts.append(text(left + length + 8, y + 14, f"{median:.3g} ms"))
+            parts.append(text(left + length + 8, y + 14, f"{float(f'{median:.3g}'):g} ms"))
             y += line
     return picture(width, y + 20, "One job, three ways", parts)
 

@@ -97,7 +97,10 @@ fn serve() -> Result<u16, Failure> {
     let (send, receive) = std::sync::mpsc::channel();
     std::thread::spawn(move || -> Result<(), Failure> {
         Builder::new_current_thread().enable_all().build()?.block_on(async {
-            let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            // Room for all at once: a connection that finds none is tried again after a second.
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+            let listener = socket.listen(1024)?;
             send.send(listener.local_addr()?.port())?;
             loop {
                 let (mut stream, _) = listener.accept().await?;
@@ -141,6 +144,10 @@ impl Way {
     /// The results of all tasks that returned one, added up, and how many did.
     fn run(&self, job: Job, tasks: u64) -> Result<(u64, u64), Failure> {
         let results: Vec<u64> = match self {
+            // Empty tasks go in batches, as rayon runs them.
+            Way::Processes(pool) if tasks == EMPTY_TASKS => {
+                pool.map((0..tasks).map(|number| (job, number)), task)?.collect()
+            }
             Way::Processes(pool) => {
                 let handles = (0..tasks).map(|number| pool.submit(task, (job, number)));
                 let handles = handles.collect::<Result<Vec<_>, _>>()?;
