@@ -313,6 +313,22 @@ where
     invocation.finish(&value)
 }
 
+/// The trampoline of a broadcast in a worker that starts: as [`call`], and drops the value.
+pub(crate) fn call_first<F, A, R>(
+    invocation: &mut Invocation<'_>,
+) -> std::result::Result<(), CodecError>
+where
+    F: Fn(A) -> R + Copy + Send + 'static,
+    A: DeserializeOwned,
+{
+    let argument = invocation.argument::<A>()?;
+    invocation.begin();
+    // SAFETY: as in `call`.
+    let function = unsafe { function_value::<F>() };
+    drop(function(argument));
+    invocation.finish(&Ok::<(), String>(()))
+}
+
 /// The trampoline of `submit_fn`: the function pointer precedes the argument.
 pub(crate) fn call_pointer<A, R>(
     invocation: &mut Invocation<'_>,

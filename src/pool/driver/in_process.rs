@@ -1,7 +1,7 @@
 //! Running tasks in the calling thread, for debugging.
 
 use crate::error::{Error, Result};
-use crate::object::transfer::{Lease, LeaseList};
+use crate::object::transfer::LeaseList;
 use crate::pool::driver::core::Core;
 use crate::pool::record::outcome::{EncodedResult, Outcome};
 use crate::pool::record::task::Rules;
@@ -36,8 +36,8 @@ pub(crate) fn submit(
 
 /// Runs the initializer in this thread.
 pub(crate) fn initialize(core: &Core) -> Result<()> {
-    let Some(initializer) = core.lock().initializer.take() else { return Ok(()) };
-    let leases = initializer.leases.iter().filter_map(Lease::again).collect();
+    let Some(initializer) = core.lock().initializers.pop() else { return Ok(()) };
+    let leases = initializer.leases_again();
     let outcome = run(core, initializer.function, leases, &initializer.encoded);
     let cause = match outcome.map(|value| value.bytes.with(invocation::decode)) {
         Ok(Ok(Ok(()))) => return Ok(()),

@@ -172,7 +172,8 @@ impl Core {
         if is_ending || !self.is_wanted(state) {
             return;
         }
-        if *cause == Some(RetireCause::Idle) && state.queue.is_empty() {
+        let is_needed = !state.queue.is_empty() || !state.workers[index].pinned.is_empty();
+        if *cause == Some(RetireCause::Idle) && !is_needed {
             state.workers[index].state = WorkerState::Dormant;
             state.count_dormant();
             return;
@@ -357,7 +358,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// Frees the locks that a dead worker held in memory that it was lent: for its initializer, for the
 /// tasks that it had started, and for earlier ones.
 fn sweep_lent(state: &State, index: usize, started: &[(u64, TaskId)]) {
-    let first = state.initializer.iter().chain(&state.state_maker);
+    let first = state.initializers.iter().chain(&state.state_maker);
     let first = first.flat_map(|initializer| initializer.leases.iter());
     let calls = started.iter().filter_map(|&(_, id)| state.tasks.get(id)?.call());
     let calls = calls.chain(&state.workers[index].abandoned_calls);

@@ -41,7 +41,7 @@ impl Core {
         };
         let mut state = State::new(HostPoolControl::new(&arena)?);
         state.target = config.workers;
-        state.initializer = config.initializer.take();
+        state.initializers.extend(config.initializer.take());
         state.state_maker = config.state_maker.take();
         state.control.driver().set(Driver::Supervisor);
         let doorbell = EventFd::new().map_err(|e| Error::os("eventfd", "a pool's doorbell", e))?;
@@ -120,7 +120,7 @@ impl Core {
     ) -> Result<()> {
         let queues = HostSide::new(&self.arena)?;
         let incarnation = state.workers[index].incarnation + 1;
-        let (own, start_failures) = (self.own.clone(), state.workers[index].start_failures);
+        let own = self.own.clone();
         let watcher = move |event| {
             if let Some(core) = own.upgrade() {
                 core.child_event(index, incarnation, event);
@@ -140,6 +140,8 @@ impl Core {
         };
         let owner = LinkToWorker { core: self.own.clone(), index, incarnation };
         let launched = launch.start(Box::new(owner), Box::new(watcher))?;
+        let start_failures = state.workers[index].start_failures;
+        let pinned = std::mem::take(&mut state.workers[index].pinned);
         let old = std::mem::replace(
             &mut state.workers[index],
             WorkerSlot {
@@ -150,6 +152,7 @@ impl Core {
                 stderr: launched.stderr,
                 logs: launched.logs,
                 start_failures,
+                pinned,
                 ..WorkerSlot::vacant(queues)
             },
         );
@@ -173,7 +176,7 @@ impl Core {
             index,
             queues,
             control: Some(state.control.offset()),
-            initializer: state.initializer.as_ref().map(Initializer::worker_config),
+            initializers: state.initializers_of(index).map(Initializer::worker_config).collect(),
             state: state.state_maker.as_ref().map(Initializer::worker_config),
             tasks_max: config.max_tasks_per_worker,
             memory_soft_bytes: config.memory_soft_bytes,

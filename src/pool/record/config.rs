@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::object::transfer::{self, LeaseList};
+use crate::object::transfer::{self, Lease, LeaseList};
 use crate::pool::record::task::Rules;
 use crate::process::function::FunctionOffset;
 use crate::process::host_snapshot::HostSnapshot;
@@ -67,10 +67,13 @@ pub(crate) struct StateType {
     pub(crate) name: &'static str,
 }
 
-/// The function that every worker runs first, or that makes its state.
+/// A function with its argument, for several workers: one that every worker runs first, or that
+/// makes its state.
 #[derive(Debug, Clone)]
 pub(crate) struct Initializer {
     pub(crate) function: Trampoline,
+    /// The number of the broadcast whose replacements run it; `None` if all workers do.
+    pub(crate) broadcast: Option<u64>,
     /// The offset of the function, for other processes. Set in `build`.
     pub(crate) word: u64,
     pub(crate) encoded: Vec<u8>,
@@ -87,7 +90,13 @@ impl Initializer {
         let mut encoded = Vec::new();
         let ((), leases) = transfer::encode_shared(|| encode(&mut encoded))?;
         let word = FunctionOffset::NONE.to_word();
-        Ok(Initializer { function, word, encoded, leases: Arc::new(leases) })
+        let (leases, broadcast) = (Arc::new(leases), None);
+        Ok(Initializer { function, broadcast, word, encoded, leases })
+    }
+
+    /// Its leases, for one more process.
+    pub(crate) fn leases_again(&self) -> LeaseList {
+        self.leases.iter().filter_map(Lease::again).collect()
     }
 
     /// Sets the offset of the function.

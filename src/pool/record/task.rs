@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::pool::record::listener::Listener;
 use crate::pool::record::outcome::{EncodedResult, Outcome};
+use crate::pool::record::pinned::Pin;
 use crate::sys::huge_pages;
 use crate::worker::call::{Call, TaskId};
 use crate::worker::current_task::PART;
@@ -95,6 +96,8 @@ pub(crate) struct TaskRecord {
 /// Fields that few tasks need.
 #[derive(Debug, Default)]
 pub(crate) struct ColdFields {
+    /// What pins it to a worker, if anything does.
+    pub(crate) pin: Option<Pin>,
     /// When it is killed, if it still runs then.
     pub(crate) kill_at: Option<Instant>,
     /// Notified of its end. If there are any, the worker rings when it commits.

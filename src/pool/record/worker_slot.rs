@@ -2,6 +2,7 @@
 //!
 //! It outlives the workers that occupy it, one after the other.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -102,6 +103,8 @@ pub(crate) struct WorkerSlot {
     /// became ready.
     pub(crate) start_failures: u32,
     pub(crate) clock: ProgressClock,
+    /// Tasks that only the worker of this slot may run, and that it was not offered yet.
+    pub(crate) pinned: VecDeque<TaskId>,
 }
 
 impl WorkerSlot {
@@ -125,6 +128,7 @@ impl WorkerSlot {
             logs: None,
             start_failures: 0,
             clock: ProgressClock::default(),
+            pinned: VecDeque::new(),
         }
     }
 
