@@ -18,8 +18,8 @@ pub(crate) enum ChildEvent {
     Started { pid: u32, child: ChildHandle },
     /// It could not be forked.
     Failed(io::Error),
-    /// Its fork server has ended, so it was sent SIGKILL.
-    Killed,
+    /// Its fork server has ended, for this reason if that is known, so it was sent SIGKILL.
+    Killed(Option<String>),
     /// It has ended: it can write to shared memory no more.
     Ended { reason: ExitReason, peak_rss_bytes: Option<u64> },
 }

@@ -41,6 +41,7 @@ pub(crate) mod message;
 pub(crate) mod outbox;
 pub(crate) mod panic;
 mod peer;
+pub(crate) mod server_below;
 mod server_connection;
 mod server_main;
 mod server_reuse;

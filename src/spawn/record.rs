@@ -202,7 +202,7 @@ impl ProcessRecord {
                 }
             }
             ChildEvent::Failed(error) => self.lock().failure = Some(error),
-            ChildEvent::Killed => {}
+            ChildEvent::Killed(_) => {}
             ChildEvent::Ended { reason, peak_rss_bytes } => self.ended(reason, peak_rss_bytes),
         }
     }

@@ -377,6 +377,19 @@ pub(crate) fn run(trampoline: Trampoline, invocation: &mut Invocation<'_>) -> St
     }
 }
 
+/// The outcome of a function that returns `Result<(), String>`, as one that runs first does, from
+/// the status and the payload of [`run`].
+pub(crate) fn completed(status: Status, out: &[u8]) -> std::result::Result<(), String> {
+    match status {
+        Status::Value => decode::<std::result::Result<(), String>>(out).and_then(|value| value),
+        Status::Panicked => {
+            let (message, at): (String, String) = decode(out).unwrap_or_default();
+            Err(format!("it panicked at {at}: {message}"))
+        }
+        _ => Err(String::from_utf8_lossy(out).into_owned()),
+    }
+}
+
 /// The trampoline whose offset the host sent.
 pub(crate) fn trampoline(word: u64) -> Result<Trampoline> {
     let address = FunctionOffset::address(word)?;

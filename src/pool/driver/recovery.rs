@@ -72,7 +72,10 @@ impl Core {
                     tracing::debug!(worker = index, pid, "worker started");
                 });
             }
-            ChildEvent::Killed => state.workers[index].kill(),
+            ChildEvent::Killed(cause) => {
+                state.workers[index].server_end = cause;
+                state.workers[index].kill();
+            }
             ChildEvent::Failed(error) => {
                 self.on_worker_exit(&mut state, index, ExitReason::Unknown, None, Some(error));
             }
@@ -113,6 +116,7 @@ impl Core {
         let ready = slot.queues.is_ready();
         let pid = slot.pid;
         let crash_message = slot.queues.crash_message().or_else(|| corrupt_text(cause));
+        let crash_message = crash_message.or_else(|| slot.server_end.take());
         let stderr_tail = slot.stderr.take().map(|tail| tail.finish());
         let failure = failure.and_then(failure_text);
         let running = slot.queues.running();

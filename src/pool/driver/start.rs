@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tracing::dispatcher::{self, Dispatch};
 
 use crate::error::{Error, Result};
-use crate::pool::driver::core::Core;
+use crate::pool::driver::core::{Core, own_server};
 use crate::pool::driver::in_process;
 use crate::pool::driver::supervise::{LinkToWorker, PoolHandler};
 use crate::pool::record::config::{Config, Initializer, Start};
@@ -35,7 +35,10 @@ impl Core {
         let server = match config.start {
             Start::ForkServer => {
                 config.make_room_for(config.workers)?;
-                Some(ForkServer::current(&config.settings.env_removed)?)
+                let shared = ForkServer::current(&config.settings.env_removed)?;
+                let server = own_server(&config, &arena, shared)?;
+                server.await_answer(config.preload_timeout)?;
+                Some(server)
             }
             Start::InProcess => None,
         };

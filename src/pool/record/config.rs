@@ -39,6 +39,10 @@ pub(crate) struct Config {
     pub(crate) rules: Rules,
     /// Moved to the pool's state, which keeps it while there are workers.
     pub(crate) initializer: Option<Initializer>,
+    /// Runs in the process from which the workers are forked.
+    pub(crate) preload: Option<Initializer>,
+    /// How long `build` waits for it.
+    pub(crate) preload_timeout: Option<Duration>,
     /// The value that each worker has.
     pub(crate) state: Option<StateType>,
     /// Moved to the pool's state, as the initializer.
@@ -122,6 +126,8 @@ impl Default for Config {
             grace: Duration::from_secs(5),
             rules: Rules::default(),
             initializer: None,
+            preload: None,
+            preload_timeout: None,
             state: None,
             state_maker: None,
             seed: None,

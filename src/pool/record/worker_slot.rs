@@ -81,6 +81,8 @@ pub(crate) struct WorkerSlot {
     pub(crate) link: Option<Arc<ChildLink>>,
     /// When it was first killed.
     pub(crate) killed_at: Option<Instant>,
+    /// Why its fork server has ended, if that is the reason of its end.
+    pub(crate) server_end: Option<String>,
     /// It was killed and did not end within the time allowed.
     pub(crate) is_abandoned: bool,
     /// The calls that it had started when it was abandoned: it may still write to what they lend.
@@ -118,6 +120,7 @@ impl WorkerSlot {
             child: None,
             link: None,
             killed_at: None,
+            server_end: None,
             is_abandoned: false,
             abandoned_calls: Vec::new(),
             held_result: None,
@@ -190,6 +193,7 @@ impl WorkerSlot {
     pub(crate) fn release(&mut self) {
         self.clock.reset();
         self.killed_at = None;
+        self.server_end = None;
         self.is_abandoned = false;
         self.abandoned_calls.clear();
         self.lent.clear();
