@@ -27,7 +27,7 @@
 //! This module does not know pools or tasks: a child is started with an entry function, descriptors
 //! and a few words, and its end is reported to the code that requested it.
 
-pub(crate) mod captured_stderr;
+pub(crate) mod captured_output;
 pub(crate) mod child;
 mod child_handle;
 pub(crate) mod diagnostics;

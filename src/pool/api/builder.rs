@@ -78,7 +78,7 @@ impl PoolBuilder {
     /// The number of workers, 1 to 1024. Default: one for each processor that this process may use,
     /// according to its affinity mask and its cgroup's `cpu.max`.
     ///
-    /// A worker takes two descriptors of this process, or three if its standard error is captured.
+    /// A worker takes two descriptors of this process, and one more for each captured stream.
     /// If the soft limit (`ulimit -n`) is too low, it is raised as far as needed.
     ///
     /// # Examples
@@ -308,7 +308,28 @@ impl PoolBuilder {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn capture_stderr(mut self) -> PoolBuilder {
-        self.config.settings.captures_stderr = true;
+        self.config.settings.captures.stderr = true;
+        self
+    }
+
+    /// As [`capture_stderr`](PoolBuilder::capture_stderr), for the standard output and
+    /// [`Death::stdout_tail`](crate::Death::stdout_tail).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// fn fail(_: ()) {
+    ///     println!("at step 3");
+    ///     std::process::exit(1);
+    /// }
+    /// let pool = Pool::builder().workers(1).capture_stdout().build()?;
+    /// let error = pool.submit(fail, ())?.join().unwrap_err();
+    /// assert_eq!(error.death().unwrap().stdout_tail.as_deref(), Some("at step 3\n"));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn capture_stdout(mut self) -> PoolBuilder {
+        self.config.settings.captures.stdout = true;
         self
     }
 
@@ -443,7 +464,8 @@ impl PoolBuilder {
             ("an environment variable", !settings.env.is_empty()),
             ("the niceness", settings.nice.is_some()),
             ("pin_workers", *pins_workers),
-            ("capture_stderr", settings.captures_stderr),
+            ("capture_stdout", settings.captures.stdout),
+            ("capture_stderr", settings.captures.stderr),
             ("the state", config.state.is_some()),
             ("idle_timeout", config.idle_timeout.is_some()),
         ];

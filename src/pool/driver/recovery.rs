@@ -117,7 +117,9 @@ impl Core {
         let pid = slot.pid;
         let crash_message = slot.queues.crash_message().or_else(|| corrupt_text(cause));
         let crash_message = crash_message.or_else(|| slot.server_end.take());
-        let stderr_tail = slot.stderr.take().map(|tail| tail.finish());
+        let streams = std::mem::take(&mut slot.streams);
+        streams.stop();
+        let (stdout_tail, stderr_tail) = (streams.stdout_tail(), streams.stderr_tail());
         let failure = failure.and_then(failure_text);
         let running = slot.queues.running();
         let running_task = slot.queues.running_task();
@@ -140,6 +142,7 @@ impl Core {
                 out_of_memory,
                 peak_rss_bytes,
                 phase: phase_of(seq, running),
+                stdout_tail: stdout_tail.clone(),
                 stderr_tail: stderr_tail.clone(),
                 log_tail: log_tail(state, id, logs.as_deref()),
                 ..report(pid, reason, crash_message.clone())

@@ -152,7 +152,7 @@ impl Core {
                 incarnation,
                 link: Some(launched.link),
                 config: Some(launched.config),
-                stderr: launched.stderr,
+                streams: launched.streams,
                 logs: launched.logs,
                 start_failures,
                 pinned,

@@ -146,8 +146,8 @@ impl Default for Config {
 impl Config {
     /// Raises the limit of descriptors if `count` more workers need that.
     pub(crate) fn make_room_for(&self, count: usize) -> Result<()> {
-        // Each takes a socket and a pidfd, and a pipe for its standard error.
-        let each = 2 + usize::from(self.settings.captures_stderr);
+        // Each takes a socket and a pidfd, and a pipe for each captured stream.
+        let each = 2 + self.settings.captures.count();
         limits::reserve_descriptors("a worker", count * each)
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::object::Memory;
 use crate::pool::record::progress_clock::{ProgressClock, Waiting};
-use crate::process::captured_stderr::CapturedStderr;
+use crate::process::captured_output::CapturedStreams;
 use crate::process::fork_server::ChildHandle;
 use crate::region::arena::Span;
 use crate::sys::process;
@@ -97,8 +97,8 @@ pub(crate) struct WorkerSlot {
     pub(crate) lent: Vec<Memory>,
     /// Its configuration, while it may read it.
     pub(crate) config: Option<Span>,
-    /// The end of its standard error, if that is captured.
-    pub(crate) stderr: Option<Arc<CapturedStderr>>,
+    /// Its standard streams, as far as they are captured.
+    pub(crate) streams: CapturedStreams,
     /// Its log records.
     pub(crate) logs: Option<Arc<LogSource>>,
     /// The weight of the workers that died here before they were ready, since the last one that
@@ -127,7 +127,7 @@ impl WorkerSlot {
             granted: Vec::new(),
             lent: Vec::new(),
             config: None,
-            stderr: None,
+            streams: CapturedStreams::default(),
             logs: None,
             start_failures: 0,
             clock: ProgressClock::default(),
