@@ -1,8 +1,9 @@
-//! A service whose workers have a state, logs, and seeds.
+//! A service whose workers have a state, a setting, logs, and seeds.
 
 mod support;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use brigade::{LogLevel, Pool};
 use support::arguments::{Arguments, Stop, run};
@@ -12,7 +13,8 @@ equipped: workers with a model each, whose tasks log; one of them crashes
 
   --workers N         worker processes [2]
   --requests N        requests [12]
-  --model-mib N       size of each worker's model [50]";
+  --model-mib N       size of each worker's model [50]
+  --difficult N       every Nth request is difficult [5]";
 
 fn main() -> ExitCode {
     run(USAGE, serve)
@@ -22,6 +24,13 @@ fn main() -> ExitCode {
 struct Model {
     weights: Vec<f64>,
     answered: u64,
+}
+
+/// Which requests are difficult: a setting of each worker, which may change while they run.
+static DIFFICULT: AtomicU64 = AtomicU64::new(u64::MAX);
+
+fn set_difficult(every: u64) -> u64 {
+    DIFFICULT.swap(every, Ordering::Relaxed)
 }
 
 fn load(mib: usize) -> Result<Model, String> {
@@ -40,7 +49,7 @@ fn answer(model: &mut Model, request: u64) -> f64 {
         return 0.0;
     }
     let at = usize::try_from(seed % model.weights.len() as u64).unwrap_or(0);
-    if request % 5 == 3 {
+    if request.is_multiple_of(DIFFICULT.load(Ordering::Relaxed)) {
         tracing::warn!(request, at, "a difficult request");
     }
     if request == 7 {
@@ -55,6 +64,7 @@ fn serve(arguments: Arguments) -> Result<(), Stop> {
     let workers = arguments.number("workers", 1)?.unwrap_or(2);
     let requests = arguments.number("requests", 1)?.unwrap_or(12);
     let mib = arguments.number("model-mib", 1)?.unwrap_or(50);
+    let difficult = arguments.number("difficult", 1)?.unwrap_or(5);
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::DEBUG)
         .with_ansi(false)
@@ -67,6 +77,11 @@ fn serve(arguments: Arguments) -> Result<(), Stop> {
         .state(load, mib)
         .seed(2026)
         .build()?;
+    // Also in the worker that replaces the one that crashes.
+    let options = pool.broadcast_options().cover_replacements();
+    for before in options.run(set_difficult, difficult)? {
+        assert_eq!(before.result, Ok(u64::MAX), "worker {} has it once", before.worker);
+    }
     let tasks = (0..requests)
         .map(|request| pool.submit_with_state(answer, request))
         .collect::<Result<Vec<_>, _>>()?;

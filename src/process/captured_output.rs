@@ -1,4 +1,4 @@
-//! Captures the end of a process's standard output, and of its standard error.
+//! Captures the ends of a process's standard output and error.
 //!
 //! The supervisor reads the pipe as it fills, and keeps the last bytes. So a writer waits for room
 //! in it only while the supervisor is busy.

@@ -109,7 +109,14 @@ impl ForkServer {
     fn start(credentials: Credentials, without: &Names) -> Result<ForkServer> {
         let made_in = Instance::current();
         if let Some(IdleServer { connection, supervisor, start }) = server_reuse::take() {
-            return Ok(ForkServer { connection, above: None, supervisor, start, made_in, credentials });
+            return Ok(ForkServer {
+                connection,
+                above: None,
+                supervisor,
+                start,
+                made_in,
+                credentials,
+            });
         }
         let start = server_reuse::StartContext::now();
         let supervisor = Supervisor::current()?;
@@ -143,7 +150,7 @@ impl ForkServer {
         };
         let SpawnRequest { entry, name, attributes, .. } = *request;
         let request = SpawnRequest { entry, words, fds: &fds, name, attributes };
-        self.spawn(&request, Box::new(watcher)).inspect_err(|_| connection.close())?;
+        self.spawn(&request, Box::new(watcher)).inspect_err(|_| connection.close_below())?;
         let (start, credentials) = (self.start, self.credentials.clone());
         let (above, made_in) = (Some(Arc::clone(self)), Instance::current());
         Ok(ForkServer { connection, above, supervisor, start, made_in, credentials })
@@ -205,7 +212,7 @@ impl Drop for ForkServer {
             return;
         }
         if self.above.is_some() {
-            return self.connection.close();
+            return self.connection.close_below();
         }
         let (connection, supervisor) = (Arc::clone(&self.connection), Arc::clone(&self.supervisor));
         server_reuse::keep_or_end(IdleServer { connection, supervisor, start: self.start });

@@ -5,6 +5,9 @@
 //!                                                             --(fork)--> worker
 //! ```
 //!
+//! With a preload there is a second fork server below the first, which runs a function of the host
+//! before it serves (`server_below.rs`).
+//!
 //! What a process inherits:
 //!
 //! | | fork server | worker |

@@ -1,4 +1,4 @@
-//! A fork server that another fork server forks, so that it runs a function before it serves.
+//! A fork server that another forks, to run a function first.
 //!
 //! 1. The host makes a socket, sends its greeting, and requests a child of the server above, which
 //!    gets the other end. Requests for children of the new server wait in that socket.
@@ -12,11 +12,11 @@
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use crate::error::{Error, Result};
 use crate::process::child::{self, EXIT_SETUP};
-use crate::process::child_handle::{ChildEvent, ChildHandle};
+use crate::process::child_handle::{ChildEvent, ChildHandle, ServerChild};
 use crate::process::handshake::{self, Handshake};
 use crate::process::message::{Report, Request};
 use crate::process::peer;
@@ -32,15 +32,6 @@ pub(crate) const NAME: &str = "brigade-preload";
 
 /// The most bytes of a reason; a pipe has room for them.
 const REASON_BYTES_MAX: usize = 4096;
-
-/// What the host knows of such a server.
-#[derive(Default)]
-pub(super) struct Below {
-    /// Set when it has started.
-    child: OnceLock<ChildHandle>,
-    /// Why it cannot serve, or has ended.
-    end: OnceLock<String>,
-}
 
 /// Serves at this socket, in the child. The greeting must repeat `token`.
 pub(crate) fn serve(socket: OwnedFd, token: u64) -> ! {
@@ -90,7 +81,7 @@ impl ServerConnection {
         let hello = Request::Hello { token }.message();
         socket.send(bytemuck::bytes_of(&hello), &[own.as_fd()]).map_err(os("sendmsg"))?;
         let handshake = Handshake { socket, token, pidfd: None };
-        let below = Some(Below::default());
+        let below = Some(ServerChild::default());
         Ok((ServerConnection::listen_to(supervisor, handshake, below)?, theirs))
     }
 
@@ -99,9 +90,9 @@ impl ServerConnection {
         match event {
             ChildEvent::Started { child, .. } => {
                 let _ = below.child.set(child);
-                // `end_below` may have come before, without a child to kill.
+                // The connection may have been closed before, without a child to kill.
                 if lock(&self.handler_ids).is_none() {
-                    below.child.get().map_or((), kill);
+                    self.child().into_iter().for_each(kill);
                 }
             }
             ChildEvent::Killed(_) => {}
@@ -122,18 +113,34 @@ impl ServerConnection {
         self.end_children();
     }
 
-    /// Ends the child: nothing is to be heard of it.
-    pub(super) fn end_below(&self) {
-        self.unregister();
-        self.socket.shut_down();
-        self.below.as_ref().and_then(|below| below.child.get()).map_or((), kill);
+    fn child(&self) -> Option<&ChildHandle> {
+        self.below.as_ref()?.child.get()
     }
 
-    /// Ends a child that does not serve yet, with the host's connection to it.
+    /// Nothing more is heard of the child. If the reason is not known, it comes from the server
+    /// above, with the child's end.
+    pub(super) fn below_gone(&self) {
+        self.unregister();
+        self.socket.shut_down();
+        self.child().into_iter().for_each(kill);
+        if self.end_noted().is_some() {
+            self.end_children();
+        }
+    }
+
+    /// Ends the child, and its children with it.
     pub(super) fn close_below(&self) {
-        self.end_below();
-        if let Some(child) = self.below.as_ref().and_then(|below| below.child.get()) {
-            handshake::wait_for_exit(child.as_fd());
+        self.unregister();
+        self.socket.shut_down();
+        if let Some(child) = self.child() {
+            match self.answer.is_ready() {
+                true => drop(process::pidfd_continue(child.as_fd())),
+                false => kill(child),
+            }
+            if !handshake::wait_for_exit(child.as_fd()) {
+                kill(child);
+                handshake::wait_for_exit(child.as_fd());
+            }
         }
         self.end_children();
     }

@@ -7,11 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::process::child_handle::{ChildEvent, ChildHandle, Watcher};
+use crate::process::child_handle::{ChildEvent, ChildHandle, ServerChild, Watcher};
 use crate::process::exit_watch::{ChildExitWatch, OnExit, ServerExitWatch};
 use crate::process::handshake::{self, Answer, Handshake, Names, spawn_error};
 use crate::process::message::{MESSAGE_BYTES, Report, Request, WireMessage};
-use crate::process::server_below::Below;
 use crate::process::outbox::{Outbox, RETRY_AFTER, SendState};
 use crate::process::supervisor::{Handler, HandlerId, Supervisor};
 use crate::process::sweep;
@@ -48,7 +47,7 @@ pub(super) struct ServerConnection {
     /// See [`Handshake::pidfd`]; `None` for a server below another.
     early_pidfd: Option<OwnedFd>,
     /// What is known of a server below another.
-    pub(super) below: Option<Below>,
+    pub(super) below: Option<ServerChild>,
     /// The server's pidfd, set when it has answered.
     pidfd: OnceLock<OwnedFd>,
     pub(super) answer: Answer,
@@ -82,7 +81,6 @@ impl Handler for ServerConnection {
             };
             match report {
                 Some((report, fds)) => self.deliver(report, fds),
-                None if self.below.is_some() => return self.end_below(),
                 None => return self.server_gone(),
             }
         }
@@ -96,7 +94,9 @@ impl Handler for ServerConnection {
         if is_silent && self.below.is_some() {
             // It may take as long as it needs before it serves.
             *lock(&self.overdue) = None;
-            return if is_unsent { self.schedule_check() };
+            return if is_unsent {
+                self.schedule_check()
+            };
         }
         if is_silent && self.early_pidfd.as_ref().is_some_and(|pidfd| is_readable(pidfd.as_fd())) {
             return self.server_gone();
@@ -129,6 +129,7 @@ impl Handler for ServerConnection {
         } else {
             // It ends now, or at end of file if it continues after a stop.
             let _ = self.pidfd.get().map(|pidfd| process::pidfd_kill(pidfd.as_fd()));
+            self.note_end(|| "the preload server did not answer".to_owned());
             return self.server_gone();
         }
         self.schedule_check();
@@ -152,7 +153,7 @@ impl ServerConnection {
     pub(super) fn listen_to(
         supervisor: &Arc<Supervisor>,
         handshake: Handshake,
-        below: Option<Below>,
+        below: Option<ServerChild>,
     ) -> Result<Arc<ServerConnection>> {
         let Handshake { socket, token, pidfd } = handshake;
         let connection = Arc::new_cyclic(|own: &Weak<ServerConnection>| ServerConnection {
@@ -253,8 +254,11 @@ impl ServerConnection {
 
     /// Ends the children of a server that has ended, and the processes that they have started.
     fn sweep(&self) {
-        let mut above: Vec<_> =
-            self.pidfd().and_then(|pidfd| pidfd.try_clone_to_owned().ok().map(Arc::new)).into_iter().collect();
+        let mut above: Vec<_> = self
+            .pidfd()
+            .and_then(|pidfd| pidfd.try_clone_to_owned().ok().map(Arc::new))
+            .into_iter()
+            .collect();
         for child in lock(&self.children).iter().flat_map(HashMap::values) {
             if let Some((end, _)) = &child.end {
                 let _ = process::pidfd_kill(end.pidfd.as_fd());
@@ -285,9 +289,8 @@ impl ServerConnection {
             let _ = self.listen(&supervisor, Arc::new(ServerExitWatch { pidfd: end, on_exit }));
         }
         self.answer.set(Ok(()));
-        if self.below.is_some() {
-            self.expect_report();
-        }
+        // Of the children that were requested before.
+        self.expect_report();
     }
 
     /// From now on a report of the server is expected.
@@ -456,6 +459,9 @@ impl ServerConnection {
     /// The server has ended on its own, so its children end too, and the processes they have
     /// started.
     fn server_gone(&self) {
+        if self.below.is_some() {
+            return self.below_gone();
+        }
         let has_children = lock(&self.children).as_ref().is_some_and(|all| !all.is_empty());
         if has_children {
             self.sweep();

@@ -216,8 +216,8 @@ impl ProcessBuilder {
     }
 
     /// As [`capture_stderr`](ProcessBuilder::capture_stderr), for the standard output:
-    /// [`Process::stdout_tail`] and [`Death::stdout_tail`](crate::Death::stdout_tail). Default: this
-    /// program's standard output.
+    /// [`Process::stdout_tail`] and [`Death::stdout_tail`](crate::Death::stdout_tail). Default:
+    /// this program's standard output.
     ///
     /// # Examples
     ///

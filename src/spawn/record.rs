@@ -165,7 +165,7 @@ impl ProcessRecord {
     /// Stops listening to the process's socket and standard streams.
     pub(super) fn stop(&self) {
         self.close_link();
-        self.streams.get().map_or((), CapturedStreams::stop);
+        self.streams.get().into_iter().for_each(CapturedStreams::stop);
     }
 
     fn close_link(&self) {

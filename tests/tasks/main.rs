@@ -5,7 +5,6 @@ mod array_transfer;
 mod batch;
 mod batch_output;
 mod batch_run;
-mod broadcast;
 #[path = "../common/mod.rs"]
 mod common;
 mod completed;

@@ -36,8 +36,10 @@ pub struct WorkerResult<R> {
 /// let hang = |()| -> () { loop { std::thread::park() } };
 /// let hasty = pool.broadcast_options().timeout(Duration::from_millis(5));
 /// let results = hasty.run(hang, ())?;
-/// let is_late = |result: &Result<(), TaskError>| matches!(result, Err(TaskError::TimedOut { .. }));
-/// assert!(results.len() == 2 && results.iter().all(|one| is_late(&one.result)));
+/// assert_eq!(results.len(), 2);
+/// for one in results {
+///     assert!(matches!(one.result, Err(TaskError::TimedOut { .. })));
+/// }
 /// # Ok::<(), brigade::Error>(())
 /// ```
 #[derive(Debug, Clone)]

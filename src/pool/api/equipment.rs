@@ -1,4 +1,4 @@
-//! What a pool's workers are equipped with: functions that run first, logs, state, a seed.
+//! What workers are equipped with: first functions, logs, state, a seed.
 
 use std::any::{TypeId, type_name};
 use std::sync::Arc;
@@ -131,15 +131,15 @@ impl PoolBuilder {
     /// it. Default: none.
     ///
     /// ```text
-    /// host --> fork server of all pools --fork--> function, then fork server of this pool --fork--> workers
+    /// host --> fork server of all pools --fork--> function, own fork server --fork--> workers
     /// ```
     ///
     /// A task reaches what the function has made through a static: a [`OnceLock`] that the function
     /// sets, an atomic, a `thread_local` of the main thread. Only memory is inherited. Descriptors
-    /// that the function has opened are closed in the workers (a mapping of a file stays), processes
-    /// that it has started are killed, and each worker has the environment, the directory and the
-    /// limits of this program. Pages that a worker writes to are copied: a count of references in an
-    /// `Rc`, and what an allocator keeps beside values, are writes too. The memory counts for
+    /// that the function has opened are closed in the workers (a mapping of a file stays),
+    /// processes that it has started are killed, and each worker has the environment, the directory
+    /// and the limits of this program. Pages that a worker writes to are copied: a count of
+    /// references in an `Rc` is a write, too. The memory counts for
     /// [`memory_soft_bytes`](PoolBuilder::memory_soft_bytes) and
     /// [`memory_hard_bytes`](PoolBuilder::memory_hard_bytes). The
     /// [initializer](PoolBuilder::initializer) and the [state](PoolBuilder::state) are made in each
@@ -156,8 +156,8 @@ impl PoolBuilder {
     /// It ends with the pool.
     ///
     /// The argument holds no handle of this crate. `function` captures nothing, not even a value
-    /// [of size zero](crate#functions). In a pool [in this process](crate::Start::InProcess) it runs
-    /// in `build`.
+    /// [of size zero](crate#functions). In a pool [in this process](crate::Start::InProcess) it
+    /// runs in `build`.
     ///
     /// [`OnceLock`]: std::sync::OnceLock
     ///

@@ -6,9 +6,8 @@ use crate::error::{Error, Result};
 use crate::pool::driver::core::Core;
 use crate::pool::driver::in_process;
 use crate::pool::record::config::{Initializer, Start};
-use crate::pool::record::pinned::Pin;
 use crate::pool::record::state::State;
-use crate::pool::record::task::Rules;
+use crate::pool::record::task::{Pin, Rules};
 use crate::process::function::FunctionOffset;
 use crate::worker::call::{Call, Encoded, TaskId};
 use crate::worker::invocation::Trampoline;
@@ -65,6 +64,7 @@ impl Core {
             }
         }
         if first.is_some() {
+            state.note_missed(&ids);
             function.broadcast = Some(broadcast);
             state.initializers.push(function);
         }

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::pool::driver::core::Core;
 use crate::pool::record::progress_clock::Waiting;
 use crate::pool::record::state::{Lifecycle, State};
-use crate::pool::record::worker_slot::{RetireCause, WorkerState};
+use crate::pool::record::worker_slot::{RetireCause, WorkerSlot, WorkerState};
 
 impl State {
     /// The number of workers that take offers, dormant ones included.
@@ -79,7 +79,7 @@ impl Core {
         state.target = workers;
         let mut outcome = Ok(());
         while outcome.is_ok() && state.available_workers() < workers {
-            if let Some(index) = state.position(WorkerState::Retiring(RetireCause::Surplus)) {
+            if let Some(index) = state.workers.iter().position(WorkerSlot::may_stay) {
                 state.keep(index);
                 continue;
             }

@@ -8,18 +8,9 @@ use crate::error::Result;
 use crate::pool::record::config::Initializer;
 use crate::pool::record::outcome::cancelled;
 use crate::pool::record::state::State;
-use crate::pool::record::task::{Rules, TaskRecord};
+use crate::pool::record::task::{Pin, Rules, TaskRecord};
 use crate::pool::record::worker_slot::{RetireCause, WorkerState};
 use crate::worker::call::{Call, TaskId};
-
-/// What pins a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Pin {
-    /// The index of its worker.
-    pub(crate) worker: usize,
-    /// The number of the broadcast that it belongs to.
-    pub(crate) broadcast: u64,
-}
 
 impl State {
     /// Adds a task that only this worker may run.
@@ -58,6 +49,7 @@ impl State {
                     _ => false,
                 };
             if is_lost {
+                slot.misses_broadcast |= !slot.pinned.is_empty();
                 for id in std::mem::take(&mut slot.pinned) {
                     self.complete(id, Err(cancelled()));
                 }
@@ -99,6 +91,13 @@ impl State {
         found.extend(all.filter(is_replaced).take(missing));
         found.sort_unstable();
         found
+    }
+
+    /// Marks the workers that have no task among `ids`, those of a broadcast.
+    pub(crate) fn note_missed(&mut self, ids: &[(usize, TaskId)]) {
+        for (index, slot) in self.workers.iter_mut().enumerate() {
+            slot.misses_broadcast |= ids.iter().all(|&(worker, _)| worker != index);
+        }
     }
 
     /// How many pinned tasks the worker in this slot was offered and has not started: the first of

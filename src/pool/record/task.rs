@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::pool::record::listener::Listener;
 use crate::pool::record::outcome::{EncodedResult, Outcome};
-use crate::pool::record::pinned::Pin;
 use crate::sys::huge_pages;
 use crate::worker::call::{Call, TaskId};
 use crate::worker::current_task::PART;
@@ -68,6 +67,15 @@ impl TaskNumbers {
 pub(crate) struct Offer {
     pub(crate) worker: usize,
     pub(crate) seq: NonZeroU64,
+}
+
+/// What pins a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pin {
+    /// The index of its worker.
+    pub(crate) worker: usize,
+    /// The number of the broadcast that it belongs to.
+    pub(crate) broadcast: u64,
 }
 
 /// The progress of a task.

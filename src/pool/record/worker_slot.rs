@@ -105,6 +105,8 @@ pub(crate) struct WorkerSlot {
     /// became ready.
     pub(crate) start_failures: u32,
     pub(crate) clock: ProgressClock,
+    /// It has not run a function that all workers have, and is about to leave.
+    pub(crate) misses_broadcast: bool,
     /// Tasks that only the worker of this slot may run, and that it was not offered yet.
     pub(crate) pinned: VecDeque<TaskId>,
 }
@@ -131,6 +133,7 @@ impl WorkerSlot {
             logs: None,
             start_failures: 0,
             clock: ProgressClock::default(),
+            misses_broadcast: false,
             pinned: VecDeque::new(),
         }
     }
@@ -153,6 +156,11 @@ impl WorkerSlot {
     /// The same, unless the process was abandoned.
     pub(crate) fn is_occupied(&self) -> bool {
         self.has_worker() && !self.is_abandoned
+    }
+
+    /// Whether its worker, which is asked to leave as surplus, can be asked to stay.
+    pub(crate) fn may_stay(&self) -> bool {
+        self.state == WorkerState::Retiring(RetireCause::Surplus) && !self.misses_broadcast
     }
 
     /// What its worker waits for at `now`, and since when; `None` while it makes progress.

@@ -204,6 +204,27 @@ fn a_pool_that_shrinks_cancels_the_entries_of_the_workers_that_go() {
     });
 }
 
+#[test]
+fn a_surplus_worker_that_has_missed_a_broadcast_does_not_stay_when_the_pool_grows() {
+    alone(|| {
+        let (path, pool) = (tally("broadcast"), with(2).build().unwrap());
+        let busy = [hanging(&pool), hanging(&pool)];
+        pool.resize(1).unwrap();
+        let all = pool.broadcast_options().cover_replacements();
+        let broadcast = || all.run(note, path.clone()).unwrap();
+        let ran = while_it_waits(&pool, 1, broadcast, || {
+            // One of them runs in the worker that stays.
+            pool.resize(2).unwrap();
+            busy.iter().for_each(|task| task.kill(Duration::ZERO).unwrap());
+        });
+        assert_eq!(values(ran).len(), 1);
+        let found = values(pool.broadcast(runs, ()).unwrap());
+        assert!(found.len() == 2 && found.iter().all(|(_, runs)| *runs == 1), "{found:?}");
+        busy.into_iter().for_each(|task| drop(task.join().unwrap_err()));
+        std::fs::remove_file(path).unwrap();
+    });
+}
+
 // The task of a stopped worker was recalled again and again, so that its timeout never began.
 #[test]
 fn a_worker_that_is_stopped_is_replaced_after_the_timeout() {
@@ -211,7 +232,7 @@ fn a_worker_that_is_stopped_is_replaced_after_the_timeout() {
         let (path, pool) = (tally("broadcast"), with(2).build().unwrap());
         values(pool.broadcast(same_for_all, ()).unwrap());
         send(workers()[0].pid, Signal::SIGSTOP);
-        let hasty = pool.broadcast_options().timeout(Duration::from_millis(10));
+        let hasty = pool.broadcast_options().timeout(Duration::from_millis(500));
         assert_eq!(values(hasty.run(note, path.clone()).unwrap()).len(), 2);
         assert_eq!(counted(&path), 2);
         assert_eq!(pool.stats().restarts, 1);
