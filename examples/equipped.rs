@@ -1,4 +1,4 @@
-//! A service whose workers have a state, a setting, logs, and seeds.
+//! A service whose workers have a state, a setting, logs, seeds.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! A death at each step of a broadcast, and of a preload.
+//! A death at each step of a broadcast or a preload.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
