@@ -120,8 +120,8 @@ fn a_function_that_fails_is_an_error_of_build_with_the_reason() {
             assert!(error.to_string().contains(expected), "{error}");
             progress();
         }
-        let array = SharedArray::from_fn([8], |[i]| i as u8).unwrap().freeze();
-        let holds = with(1).preload(|_: brigade::Frozen<u8>| Ok(()), array);
+        let array = SharedArray::from_fn([8], |[i]| i as u64).unwrap().freeze();
+        let holds = with(1).preload(|_: brigade::Frozen<u64>| Ok(()), array);
         let error = refused(holds);
         assert!(matches!(error, Error::Codec { .. }), "{error}");
     });
@@ -309,9 +309,10 @@ fn a_tasks_leftovers_end_with_a_worker_of_a_preload() {
     alone(|| {
         let pool = with(1).preload(|()| Ok(()), ()).build().unwrap();
         let leaves = |()| {
-            let child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+            let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
             ThreadId::main_of(child.id()).wait_until_blocked();
             raise(Signal::SIGKILL);
+            child.wait().unwrap();
         };
         pool.submit(leaves, ()).unwrap().join().unwrap_err();
         wait_for(|| own_processes().iter().all(|process| process.name != "sleep"));
