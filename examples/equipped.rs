@@ -1,8 +1,9 @@
-//! A service whose workers have a state, logs, and seeds.
+//! A service whose workers have a state, a setting, logs, seeds.
 
 mod support;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use brigade::{LogLevel, Pool};
 use serde::Serialize;
@@ -15,6 +16,7 @@ equipped: workers with a model each, whose tasks log; one of them crashes
   --workers N         worker processes [2]
   --requests N        requests [12]
   --model-mib N       size of each worker's model [50]
+  --difficult N       every Nth request is difficult [5]
   --json              print one line of JSON; the logs go to standard error";
 
 /// The line that `--json` prints.
@@ -37,6 +39,13 @@ struct Model {
     answered: u64,
 }
 
+/// Which requests are difficult: a setting of each worker, which may change while they run.
+static DIFFICULT: AtomicU64 = AtomicU64::new(u64::MAX);
+
+fn set_difficult(every: u64) -> u64 {
+    DIFFICULT.swap(every, Ordering::Relaxed)
+}
+
 fn load(mib: usize) -> Result<Model, String> {
     let count = mib.checked_mul((1 << 20) / size_of::<f64>()).ok_or("the model is too large")?;
     let weights = (0..count).map(|n| (n % 7) as f64).collect();
@@ -53,7 +62,7 @@ fn answer(model: &mut Model, request: u64) -> f64 {
         return 0.0;
     }
     let at = usize::try_from(seed % model.weights.len() as u64).unwrap_or(0);
-    if request % 5 == 3 {
+    if request.is_multiple_of(DIFFICULT.load(Ordering::Relaxed)) {
         tracing::warn!(request, at, "a difficult request");
     }
     if request == 7 {
@@ -68,6 +77,7 @@ fn serve(arguments: Arguments) -> Result<(), Stop> {
     let workers = arguments.number("workers", 1)?.unwrap_or(2);
     let requests = arguments.number("requests", 1)?.unwrap_or(12);
     let mib = arguments.number("model-mib", 1)?.unwrap_or(50);
+    let difficult = arguments.number("difficult", 1)?.unwrap_or(5);
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::DEBUG)
         .with_ansi(false)
@@ -81,6 +91,11 @@ fn serve(arguments: Arguments) -> Result<(), Stop> {
         .state(load, mib)
         .seed(2026)
         .build()?;
+    // Also in the worker that replaces the one that crashes.
+    let options = pool.broadcast_options().cover_replacements();
+    for before in options.run(set_difficult, difficult)? {
+        assert_eq!(before.result, Ok(u64::MAX), "worker {} has it once", before.worker);
+    }
     let tasks = (0..requests)
         .map(|request| pool.submit_with_state(answer, request))
         .collect::<Result<Vec<_>, _>>()?;

@@ -9,6 +9,9 @@ struct Loops;
 #[doc = include_str!("../docs/batches.md")]
 struct Batches;
 
+#[doc = include_str!("../docs/equipment.md")]
+struct Equipment;
+
 #[doc = include_str!("../docs/observing.md")]
 struct Observing;
 

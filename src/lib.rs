@@ -206,12 +206,12 @@ pub use kernel::stencil::Boundary;
 pub use object::{Holder, LockState, Participant, RegionInfo, RegionKind, RegionState, regions};
 #[cfg(not(loom))]
 pub use pool::{
-    AsCompleted, ByRows, ByTiles, Elements, Fold, FoldArray, Halo, HaloRows, HaloTile, Handle,
-    Imap, LogLevel, Operand, Options, ParLoop, ParMap, Pool, PoolBuilder, PoolInfo, Progress,
-    Records, Restarts, ReturnWhen, Rows, RowsMut, RunTimes, Scratch, Shutdown, Start, Stats,
-    Subsampled, TeamBroken, TeamMember, TeamOptions, Tile, TileMut, TimelineSummary, Unfinished,
-    Unit, Waited, Whole, With, WorkerInfo, WorkerStats, WorkerStatus, as_completed, is_cancelled,
-    pools, seed_of, task_number, task_seed, wait, worker_index,
+    AsCompleted, BroadcastOptions, ByRows, ByTiles, Elements, Fold, FoldArray, Halo, HaloRows,
+    HaloTile, Handle, Imap, LogLevel, Operand, Options, ParLoop, ParMap, Pool, PoolBuilder,
+    PoolInfo, Progress, Records, Restarts, ReturnWhen, Rows, RowsMut, RunTimes, Scratch, Shutdown,
+    Start, Stats, Subsampled, TeamBroken, TeamMember, TeamOptions, Tile, TileMut, TimelineSummary,
+    Unfinished, Unit, Waited, Whole, With, WorkerInfo, WorkerResult, WorkerStats, WorkerStatus,
+    as_completed, is_cancelled, pools, seed_of, task_number, task_seed, wait, worker_index,
 };
 pub use region::{
     Dtype, reclaim, set_arena_size, set_available_memory, set_memory_cache, set_memory_limit,

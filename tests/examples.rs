@@ -257,6 +257,8 @@ fn small_examples_run() {
         ("heat", &["--size", "20", "--workers", "2"]),
         ("sort", &["--size", "0", "--workers", "2"]),
         ("crash_survived", &[]),
+        ("preload", &["--workers", "2", "--mib", "1", "--start-ms", "1"]),
+        ("preload", &["--workers", "2", "--mib", "1", "--start-ms", "1", "--initializer"]),
         ("processes", &["--count", "2"]),
         ("pipeline", &["--items", "60"]),
         ("matmul", &["--m", "30", "--k", "0", "--n", "20", "--start", "inprocess"]),

@@ -313,3 +313,27 @@ impl<T> fmt::Debug for MappedArrayMut<T> {
         self.show("MappedArrayMut", f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+    use std::time::Duration;
+
+    #[test]
+    #[allow(unsafe_code)]
+    fn a_change_that_keeps_the_size_is_noticed() {
+        let path = std::env::temp_dir().join(format!("brigade-changed-{}", std::process::id()));
+        fs::write(&path, "one\n").unwrap();
+        // SAFETY: nobody else knows the file, and the mapping is not read after it is written.
+        let text = unsafe { SharedArray::map_bytes(&path) }.unwrap();
+        assert!(text.is_unchanged());
+        fs::write(&path, "two\n").unwrap();
+        // The clock of the file system may not have advanced since the file was mapped.
+        let file = File::options().write(true).open(&path).unwrap();
+        let modified = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(modified + Duration::from_secs(1)).unwrap();
+        assert!(!text.is_unchanged());
+        fs::remove_file(path).unwrap();
+    }
+}

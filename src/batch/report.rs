@@ -274,6 +274,7 @@ mod tests {
             phase: Phase::Running,
             torn: Vec::new(),
             crash_message: None,
+            stdout_tail: None,
             stderr_tail: None,
             log_tail: Vec::new(),
         }

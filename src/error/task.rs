@@ -94,6 +94,8 @@ pub struct Death {
     pub torn: Vec<Range<usize>>,
     /// What the worker's panic hook or overflow handler recorded, if anything.
     pub crash_message: Option<String>,
+    /// The end of its standard output, if that was captured.
+    pub stdout_tail: Option<String>,
     /// The end of its standard error, if that was captured.
     pub stderr_tail: Option<String>,
     /// The last log records of the task, at most 16, oldest first; see

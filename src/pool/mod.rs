@@ -14,6 +14,7 @@ mod with;
 pub use crate::worker::child::{is_cancelled, worker_index};
 pub use crate::worker::current_task::{seed_of, task_number, task_seed};
 pub use crate::worker::logs::level::LogLevel;
+pub use api::broadcast::{BroadcastOptions, WorkerResult};
 pub use api::builder::PoolBuilder;
 pub use api::completed::{AsCompleted, ReturnWhen, Unfinished, Waited, as_completed, wait};
 pub use api::handle::Handle;

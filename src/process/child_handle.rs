@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::exit::ExitReason;
 use crate::sys::process;
@@ -18,8 +18,8 @@ pub(crate) enum ChildEvent {
     Started { pid: u32, child: ChildHandle },
     /// It could not be forked.
     Failed(io::Error),
-    /// Its fork server has ended, so it was sent SIGKILL.
-    Killed,
+    /// Its fork server has ended, for this reason if that is known, so it was sent SIGKILL.
+    Killed(Option<String>),
     /// It has ended: it can write to shared memory no more.
     Ended { reason: ExitReason, peak_rss_bytes: Option<u64> },
 }
@@ -54,6 +54,15 @@ impl ChildHandle {
             other => other,
         }
     }
+}
+
+/// What the host knows of a child that becomes a fork server itself; see `server_below`.
+#[derive(Default)]
+pub(super) struct ServerChild {
+    /// Set when it has started.
+    pub(super) child: OnceLock<ChildHandle>,
+    /// Why it cannot serve, or has ended.
+    pub(super) end: OnceLock<String>,
 }
 
 impl AsFd for ChildHandle {

@@ -32,18 +32,19 @@ impl ChildExitWatch {
         ChildExitWatch { pidfd, on_exit, orphan: Mutex::new(None) }
     }
 
-    /// Ends the child of a server that has ended. `watcher` is called when the child has ended:
-    /// now, or later by the supervisor, because a child that sleeps in the kernel does not end at
-    /// once.
+    /// Ends the child of a server that has ended because of `cause`. `watcher` is called when the
+    /// child has ended: now, or later by the supervisor, because a child that sleeps in the kernel
+    /// does not end at once.
     pub(super) fn orphan(
         &self,
         watcher: Arc<Watcher>,
         token: HandlerId,
         supervisor: Weak<Supervisor>,
+        cause: Option<String>,
     ) {
         // The kernel sends SIGKILL when the server ends, but a task may have disabled that.
         let _ = process::pidfd_kill(self.pidfd.as_fd());
-        watcher(ChildEvent::Killed);
+        watcher(ChildEvent::Killed(cause));
         *self.lock() = Some(Orphan { watcher, token, supervisor });
         if is_readable(self.pidfd.as_fd()) {
             self.report_orphan();

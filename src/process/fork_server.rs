@@ -1,12 +1,14 @@
 //! The host's side of the fork server.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::process::child::{self, EntryPoint};
 use crate::process::message::{CHILD_WORDS, ChildSetup, Request};
+use crate::process::server_below;
 use crate::process::server_connection::ServerConnection;
 use crate::process::server_reuse::{self, IdleServer};
 use crate::process::supervisor::Supervisor;
@@ -47,6 +49,8 @@ pub(crate) struct SpawnAttributes<'a> {
 /// are not reaped, it is kept without children: see `server_reuse`.
 pub(crate) struct ForkServer {
     connection: Arc<ServerConnection>,
+    /// The server that has forked it, if one has.
+    above: Option<Arc<ForkServer>>,
     /// Kept while the server may send messages.
     supervisor: Arc<Supervisor>,
     start: server_reuse::StartContext,
@@ -73,7 +77,7 @@ impl ForkServer {
     /// [`Error::Os`].
     pub(crate) fn current(without: &Names) -> Result<Arc<ForkServer>> {
         let server = ForkServer::current_unanswered(without)?;
-        server.connection.await_answer()?;
+        server.await_answer(None)?;
         Ok(server)
     }
 
@@ -105,12 +109,60 @@ impl ForkServer {
     fn start(credentials: Credentials, without: &Names) -> Result<ForkServer> {
         let made_in = Instance::current();
         if let Some(IdleServer { connection, supervisor, start }) = server_reuse::take() {
-            return Ok(ForkServer { connection, supervisor, start, made_in, credentials });
+            return Ok(ForkServer {
+                connection,
+                above: None,
+                supervisor,
+                start,
+                made_in,
+                credentials,
+            });
         }
         let start = server_reuse::StartContext::now();
         let supervisor = Supervisor::current()?;
         let connection = ServerConnection::open(&supervisor, without)?;
-        Ok(ForkServer { connection, supervisor, start, made_in, credentials })
+        Ok(ForkServer { connection, above: None, supervisor, start, made_in, credentials })
+    }
+
+    /// Starts a server as a child of this one; see `server_below`. The entry of `request` runs
+    /// first, and ends with [`server_below::serve`] or [`server_below::refuse`]. It gets the
+    /// server's socket as its last descriptor, and the token as its last word. `kept` is kept while
+    /// it may run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Spawn`] or [`Error::Os`].
+    pub(crate) fn start_below(
+        self: &Arc<ForkServer>,
+        request: &SpawnRequest<'_>,
+        kept: impl Send + Sync + 'static,
+    ) -> Result<ForkServer> {
+        let supervisor = Arc::clone(&self.supervisor);
+        let (connection, theirs) = ServerConnection::open_below(&supervisor)?;
+        let mut words = request.words;
+        words[CHILD_WORDS - 2] = connection.token;
+        let fds: Vec<BorrowedFd<'_>> =
+            request.fds.iter().copied().chain([theirs.as_fd()]).collect();
+        let own = Arc::downgrade(&connection);
+        let watcher = move |event| {
+            let _ = &kept;
+            server_below::child_event(&own, event);
+        };
+        let SpawnRequest { entry, name, attributes, .. } = *request;
+        let request = SpawnRequest { entry, words, fds: &fds, name, attributes };
+        self.spawn(&request, Box::new(watcher)).inspect_err(|_| connection.close_below())?;
+        let (start, credentials) = (self.start, self.credentials.clone());
+        let (above, made_in) = (Some(Arc::clone(self)), Instance::current());
+        Ok(ForkServer { connection, above, supervisor, start, made_in, credentials })
+    }
+
+    /// Waits for its answer that it can fork, no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot; [`Error::TimedOut`].
+    pub(crate) fn await_answer(&self, timeout: Option<Duration>) -> Result<()> {
+        self.connection.answer.wait(timeout)
     }
 
     fn is_ours(&self) -> bool {
@@ -158,6 +210,9 @@ impl Drop for ForkServer {
     fn drop(&mut self) {
         if !self.is_ours() {
             return;
+        }
+        if self.above.is_some() {
+            return self.connection.close_below();
         }
         let (connection, supervisor) = (Arc::clone(&self.connection), Arc::clone(&self.supervisor));
         server_reuse::keep_or_end(IdleServer { connection, supervisor, start: self.start });

@@ -40,8 +40,8 @@ pub(super) struct Handshake {
     pub(super) token: u64,
     /// A pidfd opened by the server's number; its own pidfd comes with its answer. If the server
     /// has ended and was reaped, this refers to another process, so it must not be used for
-    /// signals.
-    pub(super) pidfd: OwnedFd,
+    /// signals. `None` for a server below another.
+    pub(super) pidfd: Option<OwnedFd>,
 }
 
 /// A server's answer to the greeting: the supervisor reads it, other threads wait for it.
@@ -88,16 +88,27 @@ impl Answer {
         }
     }
 
-    /// Waits for the answer.
+    /// Waits for the answer, no longer than `timeout`.
     ///
     /// # Errors
     ///
     /// Why the server refuses to serve. Except for [`Error::MultiThreaded`], only the first caller
-    /// gets the reason itself.
-    pub(super) fn wait(&self) -> Result<()> {
+    /// gets the reason itself. [`Error::TimedOut`] if there is none in time.
+    pub(super) fn wait(&self, timeout: Option<Duration>) -> Result<()> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut state = self.lock();
         while matches!(*state, AnswerState::Awaited) {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if let Some(after) = timeout.filter(|_| left.is_some_and(|left| left.is_zero())) {
+                return Err(Error::TimedOut { what: "a fork server", after });
+            }
+            state = match left {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => {
+                    let waited = self.changed.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
         match &*state {
             AnswerState::Awaited | AnswerState::Ready => return Ok(()),
@@ -169,7 +180,7 @@ pub(super) fn start_server(without: &Names) -> Result<Handshake> {
             _ => os("sendmsg")(error),
         });
     }
-    Ok(Handshake { socket, token, pidfd })
+    Ok(Handshake { socket, token, pidfd: Some(pidfd) })
 }
 
 /// Waits up to `EXIT_TIMEOUT` for the end of a server that was told to end, and reaps it if this
@@ -212,7 +223,7 @@ fn server_environment(token: u64, without: &Names) -> Vec<CString> {
 }
 
 /// A number that no other exec of this program uses by accident.
-fn rand_token() -> u64 {
+pub(super) fn rand_token() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::hash::RandomState::new().build_hasher().finish()
 }

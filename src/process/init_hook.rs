@@ -57,7 +57,7 @@ extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const 
         Ok((socket, peer, token)) => {
             // SAFETY: this is `HOOK`, called by the C library, and `serve` does not return.
             unsafe { elf_image::run_initialisers_after(HOOK, argc, argv, envp) };
-            server_main::serve(socket, peer, token)
+            server_main::serve(socket, peer, token, process::SERVER)
         }
         Err(found) => refuse(&found),
     }

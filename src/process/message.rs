@@ -89,6 +89,8 @@ pub(crate) enum Report {
     MultiThreaded { threads: u64, names: ThreadNames },
     /// It cannot: its executable gave it privileges that the host may lack.
     Privileged,
+    /// It cannot: what it had to do first has failed; carries a pipe with the reason.
+    Unprepared,
     /// The child runs; carries its pidfd.
     Started { id: u64, pid: u32 },
     /// The child could not be forked.
@@ -185,6 +187,7 @@ impl Report {
             Report::Ready { token } => (1, token, [0; 4]),
             Report::MultiThreaded { threads, names } => (2, threads, names.0),
             Report::Privileged => (6, 0, [0; 4]),
+            Report::Unprepared => (7, 0, [0; 4]),
             Report::Started { id, pid } => (3, id, [u64::from(pid), 0, 0, 0]),
             Report::Failed { id, errno } => (4, id, [u64::from(errno.cast_unsigned()), 0, 0, 0]),
             Report::Ended { id, pid, reason, peak_rss_bytes } => {
@@ -223,6 +226,7 @@ impl Report {
                 Report::Ended { id, pid: narrow(first)?, reason, peak_rss_bytes }
             }
             6 => Report::Privileged,
+            7 => Report::Unprepared,
             _ => return Err(corrupt(bytes)),
         })
     }
@@ -265,6 +269,7 @@ mod tests {
                 names: ThreadNames::new(&["a".into(), "b".into()]),
             },
             Report::Privileged,
+            Report::Unprepared,
             Report::Started { id: 1, pid: 2 },
             Report::Failed { id: 1, errno: 11 },
             ended(ExitReason::Code(3)),

@@ -5,6 +5,9 @@
 //!                                                             --(fork)--> worker
 //! ```
 //!
+//! With a preload there is a second fork server below the first, which runs a function of the host
+//! before it serves (`server_below.rs`).
+//!
 //! What a process inherits:
 //!
 //! | | fork server | worker |
@@ -27,7 +30,7 @@
 //! This module does not know pools or tasks: a child is started with an entry function, descriptors
 //! and a few words, and its end is reported to the code that requested it.
 
-pub(crate) mod captured_stderr;
+pub(crate) mod captured_output;
 pub(crate) mod child;
 mod child_handle;
 pub(crate) mod diagnostics;
@@ -41,6 +44,7 @@ pub(crate) mod message;
 pub(crate) mod outbox;
 pub(crate) mod panic;
 mod peer;
+pub(crate) mod server_below;
 mod server_connection;
 mod server_main;
 mod server_reuse;

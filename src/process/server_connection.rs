@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::process::child_handle::{ChildEvent, ChildHandle, Watcher};
+use crate::process::child_handle::{ChildEvent, ChildHandle, ServerChild, Watcher};
 use crate::process::exit_watch::{ChildExitWatch, OnExit, ServerExitWatch};
 use crate::process::handshake::{self, Answer, Handshake, Names, spawn_error};
 use crate::process::message::{MESSAGE_BYTES, Report, Request, WireMessage};
@@ -41,21 +41,23 @@ struct WatchedChild {
 
 /// This process's end of a fork server's socket, and its records of the server's children.
 pub(super) struct ServerConnection {
-    socket: Socket,
+    pub(super) socket: Socket,
     /// The token that the server's answer must repeat.
-    token: u64,
-    /// See [`Handshake::pidfd`].
-    early_pidfd: OwnedFd,
+    pub(super) token: u64,
+    /// See [`Handshake::pidfd`]; `None` for a server below another.
+    early_pidfd: Option<OwnedFd>,
+    /// What is known of a server below another.
+    pub(super) below: Option<ServerChild>,
     /// The server's pidfd, set when it has answered.
     pidfd: OnceLock<OwnedFd>,
-    answer: Answer,
+    pub(super) answer: Answer,
     /// `None` once the server is gone.
     children: Mutex<Option<HashMap<u64, WatchedChild>>>,
     own: Weak<ServerConnection>,
     supervisor: Weak<Supervisor>,
     /// The registrations with the supervisor: this, and the server's end. `None` once there is
     /// nothing left to listen to.
-    handler_ids: Mutex<Option<Vec<HandlerId>>>,
+    pub(super) handler_ids: Mutex<Option<Vec<HandlerId>>>,
     /// The checks of an overdue report; `None` if none is overdue.
     overdue: Mutex<Option<OverdueReport>>,
     /// Requests that the socket had no room for.
@@ -79,10 +81,7 @@ impl Handler for ServerConnection {
             };
             match report {
                 Some((report, fds)) => self.deliver(report, fds),
-                None => {
-                    self.server_gone();
-                    return;
-                }
+                None => return self.server_gone(),
             }
         }
     }
@@ -92,7 +91,14 @@ impl Handler for ServerConnection {
         self.readable();
         let is_unsent = self.outbox.send(&self.socket) != SendState::Done;
         let is_silent = self.answer.is_awaited();
-        if is_silent && is_readable(self.early_pidfd.as_fd()) {
+        if is_silent && self.below.is_some() {
+            // It may take as long as it needs before it serves.
+            *lock(&self.overdue) = None;
+            return if is_unsent {
+                self.schedule_check()
+            };
+        }
+        if is_silent && self.early_pidfd.as_ref().is_some_and(|pidfd| is_readable(pidfd.as_fd())) {
             return self.server_gone();
         }
         let owes = is_silent
@@ -119,10 +125,11 @@ impl Handler for ServerConnection {
         // Count polls, not elapsed time: after the host itself was stopped (SIGSTOP), the server
         // must not be declared dead.
         if count < CHECKS_MAX {
-            let _ = process::pidfd_continue(self.pidfd());
+            let _ = self.pidfd().map(process::pidfd_continue);
         } else {
             // It ends now, or at end of file if it continues after a stop.
             let _ = self.pidfd.get().map(|pidfd| process::pidfd_kill(pidfd.as_fd()));
+            self.note_end(|| "the preload server did not answer".to_owned());
             return self.server_gone();
         }
         self.schedule_check();
@@ -139,12 +146,22 @@ impl ServerConnection {
         supervisor: &Arc<Supervisor>,
         without: &Names,
     ) -> Result<Arc<ServerConnection>> {
-        let Handshake { socket, token, pidfd } = handshake::start_server(without)?;
+        ServerConnection::listen_to(supervisor, handshake::start_server(without)?, None)
+    }
+
+    /// Listens to a server that was greeted.
+    pub(super) fn listen_to(
+        supervisor: &Arc<Supervisor>,
+        handshake: Handshake,
+        below: Option<ServerChild>,
+    ) -> Result<Arc<ServerConnection>> {
+        let Handshake { socket, token, pidfd } = handshake;
         let connection = Arc::new_cyclic(|own: &Weak<ServerConnection>| ServerConnection {
             own: own.clone(),
             socket,
             token,
             early_pidfd: pidfd,
+            below,
             pidfd: OnceLock::new(),
             answer: Answer::default(),
             children: Mutex::new(Some(HashMap::new())),
@@ -217,13 +234,14 @@ impl ServerConnection {
     /// Ends the server, and thereby its children.
     pub(super) fn close(&self) {
         self.unregister();
+        let Some(pidfd) = self.pidfd() else { return self.close_below() };
         // A server that was killed has not ended the processes that its children have started.
-        let was_killed = is_readable(self.pidfd());
+        let was_killed = is_readable(pidfd);
         // The server ends at end of file; a stopped one when it continues. A hanging one is killed.
         self.socket.shut_down();
-        let _ = process::pidfd_continue(self.pidfd());
+        let _ = process::pidfd_continue(pidfd);
         // This also reaps the server if this process has adopted it.
-        let has_ended = handshake::wait_for_exit(self.pidfd());
+        let has_ended = handshake::wait_for_exit(pidfd);
         if !has_ended && let Some(pidfd) = self.pidfd.get() {
             let _ = process::pidfd_kill(pidfd.as_fd());
             handshake::wait_for_exit(pidfd.as_fd());
@@ -236,8 +254,11 @@ impl ServerConnection {
 
     /// Ends the children of a server that has ended, and the processes that they have started.
     fn sweep(&self) {
-        let mut above: Vec<_> =
-            self.pidfd().try_clone_to_owned().map(Arc::new).into_iter().collect();
+        let mut above: Vec<_> = self
+            .pidfd()
+            .and_then(|pidfd| pidfd.try_clone_to_owned().ok().map(Arc::new))
+            .into_iter()
+            .collect();
         for child in lock(&self.children).iter().flat_map(HashMap::values) {
             if let Some((end, _)) = &child.end {
                 let _ = process::pidfd_kill(end.pidfd.as_fd());
@@ -247,23 +268,16 @@ impl ServerConnection {
         sweep::sweep(self.token, above);
     }
 
-    /// The server's own pidfd, or else the one that was opened by number.
-    pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.get().unwrap_or(&self.early_pidfd).as_fd()
-    }
-
-    /// Waits for the server's answer to the greeting, which the supervisor reads.
-    ///
-    /// # Errors
-    ///
-    /// As [`Answer::wait`].
-    pub(super) fn await_answer(&self) -> Result<()> {
-        self.answer.wait()
+    /// The server's own pidfd, or else the one that was opened by number; `None` for a server below
+    /// another that has not answered.
+    pub(super) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.get().or(self.early_pidfd.as_ref()).map(AsFd::as_fd)
     }
 
     /// The server may fork. From now on its own pidfd is watched for its end.
     fn ready(&self, pidfd: OwnedFd) {
-        let end = pidfd.try_clone().ok();
+        // The server above reports the end of one below.
+        let end = pidfd.try_clone().ok().filter(|_| self.below.is_none());
         let _ = self.pidfd.set(pidfd);
         if let Some((end, supervisor)) = end.zip(self.supervisor.upgrade()) {
             // If it cannot be watched, the end of file still reports its end.
@@ -275,6 +289,8 @@ impl ServerConnection {
             let _ = self.listen(&supervisor, Arc::new(ServerExitWatch { pidfd: end, on_exit }));
         }
         self.answer.set(Ok(()));
+        // Of the children that were requested before.
+        self.expect_report();
     }
 
     /// From now on a report of the server is expected.
@@ -335,7 +351,7 @@ impl ServerConnection {
     }
 
     /// Stops listening to the server.
-    fn unregister(&self) {
+    pub(super) fn unregister(&self) {
         let handler_ids = lock(&self.handler_ids).take();
         if let Some(supervisor) = self.supervisor.upgrade() {
             handler_ids.into_iter().flatten().for_each(|token| supervisor.remove(token));
@@ -371,12 +387,14 @@ impl ServerConnection {
                 let privileges = "its file gave them to the fork server".to_owned();
                 self.refused(Error::Privileged { privileges });
             }
+            Report::Unprepared => self.unprepared(fds.pop()),
             Report::Ready { .. } => self.refused(spawn_error("its answer has another token")),
         }
     }
 
     /// The server refuses to serve.
-    fn refused(&self, error: Error) {
+    pub(super) fn refused(&self, error: Error) {
+        self.note_end(|| error.to_string());
         self.answer.set(Err(error));
         self.socket.shut_down();
     }
@@ -441,6 +459,9 @@ impl ServerConnection {
     /// The server has ended on its own, so its children end too, and the processes they have
     /// started.
     fn server_gone(&self) {
+        if self.below.is_some() {
+            return self.below_gone();
+        }
         let has_children = lock(&self.children).as_ref().is_some_and(|all| !all.is_empty());
         if has_children {
             self.sweep();
@@ -450,7 +471,7 @@ impl ServerConnection {
 
     /// Called when the server has ended, and thus its children end too. Calls the watcher of each
     /// child when that has ended, without waiting for that here.
-    fn end_children(&self) {
+    pub(super) fn end_children(&self) {
         self.unregister();
         // A server that was stopped or frozen cannot send further reports when it continues.
         self.socket.shut_down();
@@ -459,17 +480,20 @@ impl ServerConnection {
         for WatchedChild { watcher, end, .. } in children.into_iter().flat_map(HashMap::into_values)
         {
             match end {
-                Some((end, token)) => end.orphan(watcher, token, Weak::clone(&self.supervisor)),
+                Some((end, token)) => {
+                    let supervisor = Weak::clone(&self.supervisor);
+                    end.orphan(watcher, token, supervisor, self.end_noted());
+                }
                 // It has no permit to begin.
                 None => {
-                    watcher(ChildEvent::Failed(io::Error::from(io::ErrorKind::BrokenPipe)));
+                    watcher(ChildEvent::Failed(self.failure()));
                 }
             }
         }
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No code under these locks panics in the middle of a change.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -59,6 +59,8 @@ struct Server {
     /// The host's pidfd; `None` until it has sent a greeting, before which no request is accepted.
     host: Option<OwnedFd>,
     token: u64,
+    /// The name that `ps` shows.
+    name: &'static str,
     children: Vec<ForkedChild>,
     /// Other processes that were killed and have not ended.
     dying: Vec<u32>,
@@ -69,12 +71,13 @@ struct Server {
 }
 
 /// Serves until the host is gone, then ends this process.
-pub(super) fn serve(socket: Socket, peer: Peer, token: u64) -> ! {
+pub(super) fn serve(socket: Socket, peer: Peer, token: u64, name: &'static str) -> ! {
     let mut server = Server {
         socket,
         peer,
         host: None,
         token,
+        name,
         children: Vec::new(),
         dying: Vec::new(),
         list: None,
@@ -117,7 +120,7 @@ impl Server {
         // The host starts this process with all signals blocked.
         signal::unblock_all()?;
         process::become_subreaper()?;
-        process::set_name(process::SERVER)
+        process::set_name(self.name)
     }
 
     /// Waits for events, and handles them.

@@ -112,7 +112,7 @@ pub(super) fn keep_or_end(server: IdleServer) {
 fn end(connection: &ServerConnection) {
     connection.close();
     // A reaped server has no number.
-    if let Ok(found) = process::pid_of(connection.pidfd()) {
+    if let Some(Ok(found)) = connection.pidfd().map(process::pid_of) {
         history().unreaped.push((found.in_proc, Instant::now()));
     }
 }

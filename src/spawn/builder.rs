@@ -211,7 +211,25 @@ impl ProcessBuilder {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn capture_stderr(mut self) -> ProcessBuilder {
-        self.settings.captures_stderr = true;
+        self.settings.captures.stderr = true;
+        self
+    }
+
+    /// As [`capture_stderr`](ProcessBuilder::capture_stderr), for the standard output:
+    /// [`Process::stdout_tail`] and [`Death::stdout_tail`](crate::Death::stdout_tail). Default:
+    /// this program's standard output.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Process;
+    /// let process = Process::builder().capture_stdout().spawn(|()| println!("hello"), ())?;
+    /// process.wait()?;
+    /// assert_eq!(process.stdout_tail().as_deref(), Some("hello\n"));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn capture_stdout(mut self) -> ProcessBuilder {
+        self.settings.captures.stdout = true;
         self
     }
 

@@ -280,6 +280,23 @@ impl<R> Process<R> {
         self.record.stderr_tail()
     }
 
+    /// The last 8 KiB that the process has written to its standard output so far, if that is
+    /// [captured](crate::ProcessBuilder::capture_stdout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Process;
+    /// let process = Process::builder().capture_stdout().spawn(|()| print!("done"), ())?;
+    /// process.wait()?;
+    /// assert_eq!(process.stdout_tail().as_deref(), Some("done"));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stdout_tail(&self) -> Option<String> {
+        self.record.stdout_tail()
+    }
+
     fn check_ours(&self) -> Result<()> {
         match self.record.is_ours() {
             true => Ok(()),

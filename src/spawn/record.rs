@@ -12,7 +12,7 @@ use tracing::dispatcher::{self, Dispatch};
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
 use crate::object::transfer::LeaseList;
-use crate::process::captured_stderr::CapturedStderr;
+use crate::process::captured_output::CapturedStreams;
 use crate::process::child::{EXIT_SETUP, unready_message};
 use crate::process::diagnostics;
 use crate::process::fork_server::{ChildEvent, ChildHandle, ForkServer};
@@ -46,7 +46,7 @@ pub(super) struct ProcessRecord {
     supervisor: Arc<Supervisor>,
     /// Kept at least as long as the process runs.
     server: Arc<ForkServer>,
-    stderr: OnceLock<Arc<CapturedStderr>>,
+    streams: OnceLock<CapturedStreams>,
     logs: OnceLock<Arc<LogSource>>,
     /// Its id and handle, once it runs.
     started: OnceLock<(u32, ChildHandle)>,
@@ -114,7 +114,7 @@ impl ProcessRecord {
             arena: Arc::clone(arena),
             supervisor,
             server,
-            stderr: OnceLock::new(),
+            streams: OnceLock::new(),
             logs: OnceLock::new(),
             started: OnceLock::new(),
             state: Mutex::new(state),
@@ -157,19 +157,15 @@ impl ProcessRecord {
         let launched = launch.start(owner, Box::new(move |event| watcher.on_child_event(event)))?;
         state.config = Some(launched.config);
         state.link = Some(launched.link);
-        if let Some(stderr) = launched.stderr {
-            let _ = self.stderr.set(stderr);
-        }
+        let _ = self.streams.set(launched.streams);
         let _ = launched.logs.map(|logs| self.logs.set(logs));
         Ok(())
     }
 
-    /// Stops listening to the process's socket and standard error.
+    /// Stops listening to the process's socket and standard streams.
     pub(super) fn stop(&self) {
         self.close_link();
-        if let Some(stderr) = self.stderr.get() {
-            stderr.stop();
-        }
+        self.streams.get().into_iter().for_each(CapturedStreams::stop);
     }
 
     fn close_link(&self) {
@@ -202,7 +198,7 @@ impl ProcessRecord {
                 }
             }
             ChildEvent::Failed(error) => self.lock().failure = Some(error),
-            ChildEvent::Killed => {}
+            ChildEvent::Killed(_) => {}
             ChildEvent::Ended { reason, peak_rss_bytes } => self.ended(reason, peak_rss_bytes),
         }
     }
@@ -244,6 +240,7 @@ impl ProcessRecord {
                     peak_rss_bytes,
                     task: self.task,
                     phase: running.map_or(Phase::Decoding, |_| phase_of(ONLY_SEQ, running)),
+                    stdout_tail: self.stdout_tail(),
                     stderr_tail: self.stderr_tail(),
                     log_tail: logs.map_or(Vec::new(), |logs| logs.last_records(ONLY_NUMBER)),
                     ..death::report(pid.unwrap_or(0), reason, words)
@@ -291,9 +288,12 @@ impl ProcessRecord {
         Some(self.started.get()?.1.as_fd())
     }
 
-    /// The end of its standard error, if that is captured.
+    pub(super) fn stdout_tail(&self) -> Option<String> {
+        self.streams.get()?.stdout_tail()
+    }
+
     pub(super) fn stderr_tail(&self) -> Option<String> {
-        self.stderr.get().map(|stderr| stderr.text())
+        self.streams.get()?.stderr_tail()
     }
 
     /// Waits until it runs; returns the error if it could not be started.

@@ -45,8 +45,9 @@ pub(crate) struct WorkerConfig {
     /// The offset of the pool's control block; `None` for a one-off process, which exits after one
     /// call.
     pub(crate) control: Option<u64>,
-    /// The initializer: its trampoline, the number of leases of its argument, and both encoded.
-    pub(crate) initializer: Option<(u64, usize, Vec<u8>)>,
+    /// The initializers, in order: for each its trampoline, the number of leases of its argument,
+    /// and both encoded.
+    pub(crate) initializers: Vec<(u64, usize, Vec<u8>)>,
     /// The function that makes the worker's state, in the same form.
     pub(crate) state: Option<(u64, usize, Vec<u8>)>,
     /// Exit after this many tasks.
@@ -226,16 +227,14 @@ impl Worker {
         config.settings.apply(is_one_off)?;
         let logs = config.logs.map(|at| capture(&windows, at, socket)).transpose()?;
         let (cache, spread) = (WorkerCache::new(config.index), CpuSpread::new(config.index));
-        let initializer = config.initializer.take();
+        let initializers = std::mem::take(&mut config.initializers);
         let cleanup = TaskCleanup::default();
         let mut worker =
             Worker { queues, windows, socket, config, logs, cache, spread, cleanup, tasks: 0 };
-        if let Some(initializer) = initializer {
-            // It may install a subscriber or a logger of its own.
-            let logging = logs.map(Capture::begin);
-            worker.initialise("initializer", &initializer);
-            drop(logging);
-        }
+        // They may install a subscriber or a logger of their own.
+        let logging = logs.filter(|_| !initializers.is_empty()).map(Capture::begin);
+        initializers.iter().for_each(|one| worker.initialise("initializer", one));
+        drop(logging);
         if let Some(logs) = logs {
             logs.install();
         }

@@ -68,6 +68,7 @@ pub(crate) fn report(pid: u32, reason: ExitReason, crash_message: Option<String>
         phase: Phase::Decoding,
         torn: Vec::new(),
         crash_message: crash_message.or_else(|| child::default_crash_message(reason)),
+        stdout_tail: None,
         stderr_tail: None,
         log_tail: Vec::new(),
     }

@@ -80,6 +80,8 @@ pub(crate) struct HostSide {
     bytes_tail: u64,
     /// The number of tasks in `in_flight` that were not recalled.
     live: usize,
+    /// The number of its slots; 0 while they are reserved.
+    slots: u64,
     /// The first process id that the worker reported, when it was ready; 0 before.
     pid: Cell<u32>,
     /// The worker has committed a result, so it is ready, whatever its words contain.
@@ -99,6 +101,7 @@ impl HostSide {
             bytes_head: 0,
             bytes_tail: 0,
             live: 0,
+            slots: SLOTS,
             pid: Cell::new(0),
             has_answered: false,
             begun: Cell::new(None),
@@ -121,7 +124,12 @@ impl HostSide {
 
     /// Whether there is a slot for another task.
     pub(crate) fn has_slot(&self) -> bool {
-        (self.in_flight.len() as u64) < SLOTS
+        (self.in_flight.len() as u64) < self.slots
+    }
+
+    /// Makes `has_slot` false from now on, or no longer.
+    pub(crate) fn reserve(&mut self, is_reserved: bool) {
+        self.slots = if is_reserved { 0 } else { SLOTS };
     }
 
     pub(crate) fn in_flight(&self) -> impl DoubleEndedIterator<Item = &InFlight> {
@@ -132,7 +140,7 @@ impl HostSide {
     /// time, or 0 if the task is not timed.
     #[inline]
     pub(crate) fn offer(&mut self, id: TaskId, call: &Call, offered_ns: u64) -> Option<NonZeroU64> {
-        debug_assert!(self.has_slot());
+        debug_assert!((self.in_flight.len() as u64) < SLOTS);
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::HostOffer);
         let seq = self.next_seq;
@@ -243,8 +251,7 @@ impl HostSide {
         recalled
     }
 
-    /// Whether the result of `seq`, which is in flight, or a later one is committed and not
-    /// drained.
+    /// Whether the result of `seq`, which is in flight, or a later one is committed, not drained.
     pub(crate) fn has_result_from(&self, seq: u64) -> bool {
         // Workers commit in order, so checking the first one suffices.
         let Some(front) = self.in_flight.front() else { return false };

@@ -313,6 +313,22 @@ where
     invocation.finish(&value)
 }
 
+/// The trampoline of a broadcast in a worker that starts: as [`call`], and drops the value.
+pub(crate) fn call_first<F, A, R>(
+    invocation: &mut Invocation<'_>,
+) -> std::result::Result<(), CodecError>
+where
+    F: Fn(A) -> R + Copy + Send + 'static,
+    A: DeserializeOwned,
+{
+    let argument = invocation.argument::<A>()?;
+    invocation.begin();
+    // SAFETY: as in `call`.
+    let function = unsafe { function_value::<F>() };
+    drop(function(argument));
+    invocation.finish(&Ok::<(), String>(()))
+}
+
 /// The trampoline of `submit_fn`: the function pointer precedes the argument.
 pub(crate) fn call_pointer<A, R>(
     invocation: &mut Invocation<'_>,
@@ -358,6 +374,19 @@ pub(crate) fn run(trampoline: Trampoline, invocation: &mut Invocation<'_>) -> St
             let _ = encode_onto(out, &panic::take_message(payload));
             Status::Panicked
         }
+    }
+}
+
+/// The outcome of a function that returns `Result<(), String>`, as one that runs first does, from
+/// the status and the payload of [`run`].
+pub(crate) fn completed(status: Status, out: &[u8]) -> std::result::Result<(), String> {
+    match status {
+        Status::Value => decode::<std::result::Result<(), String>>(out).and_then(|value| value),
+        Status::Panicked => {
+            let (message, at): (String, String) = decode(out).unwrap_or_default();
+            Err(format!("it panicked at {at}: {message}"))
+        }
+        _ => Err(String::from_utf8_lossy(out).into_owned()),
     }
 }
 

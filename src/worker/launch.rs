@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tracing::dispatcher::Dispatch;
 
 use crate::error::{Error, Result};
-use crate::process::captured_stderr::CapturedStderr;
+use crate::process::captured_output::{CapturedStreams, StreamEnds};
 use crate::process::fork_server::{ForkServer, SpawnAttributes, SpawnRequest, Watcher};
 use crate::process::supervisor::Supervisor;
 use crate::region::arena::{Arena, Contents, Span};
@@ -39,8 +39,8 @@ pub(crate) struct Launched {
     /// The encoded configuration, kept while the worker may read it.
     pub(crate) config: Span,
     pub(crate) link: Arc<ChildLink>,
-    /// Its standard error, if that is captured.
-    pub(crate) stderr: Option<Arc<CapturedStderr>>,
+    /// Its standard streams, as far as they are captured.
+    pub(crate) streams: CapturedStreams,
     /// Its log records, unless they are switched off.
     pub(crate) logs: Option<Arc<LogSource>>,
 }
@@ -78,21 +78,21 @@ impl Launch<'_> {
         })?;
         let span = arena.reserve(bytes.len().max(1), Contents::Stale)?;
         span.store(&bytes);
-        let captures = config.settings.captures_stderr;
-        let captured = captures.then(|| CapturedStderr::start(supervisor)).transpose()?;
-        let (kept, stderr) = captured.unzip();
+        let (streams, ends) = CapturedStreams::start(config.settings.captures, supervisor)?;
+        let StreamEnds { stdout, stderr } = &ends;
         let socket = Socket::pair().map_err(|e| Error::os("socketpair", "a worker's socket", e));
         let asked = socket.and_then(|(ours, theirs)| {
             let link = ChildLink::open(ours, supervisor, owner, logs.clone())?;
             let fds: Vec<BorrowedFd<'_>> =
                 [arena.fd(), theirs.as_fd()].into_iter().chain(doorbell).collect();
+            let stdout = stdout.as_ref().map(AsFd::as_fd).or(attributes.stdout);
             let stderr = stderr.as_ref().map(AsFd::as_fd).or(attributes.stderr);
             let request = SpawnRequest {
                 entry: &child::ENTRY,
                 words: child::words((span.offset(), bytes.len()), (arena.id(), arena.size_bytes())),
                 fds: &fds,
                 name,
-                attributes: SpawnAttributes { stderr, ..attributes },
+                attributes: SpawnAttributes { stdout, stderr, ..attributes },
             };
             match server.spawn(&request, watcher) {
                 Ok(()) => Ok(link),
@@ -103,9 +103,9 @@ impl Launch<'_> {
             }
         });
         match asked {
-            Ok(link) => Ok(Launched { config: span, link, stderr: kept, logs }),
+            Ok(link) => Ok(Launched { config: span, link, streams, logs }),
             Err(error) => {
-                let _ = kept.map(|stderr| stderr.stop());
+                streams.stop();
                 Err(error)
             }
         }

@@ -36,6 +36,8 @@ pub(crate) mod logs;
 #[cfg(not(loom))]
 pub(crate) mod pool_control;
 #[cfg(not(loom))]
+pub(crate) mod preload;
+#[cfg(not(loom))]
 pub(crate) mod queue_pair;
 #[cfg(not(loom))]
 pub(crate) mod settings;

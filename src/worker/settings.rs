@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::process::captured_output::Captures;
 use crate::process::host_snapshot::ProcessAttributes;
 use crate::sys::{process, sched};
 use crate::worker::logs::level::LogLevel;
@@ -20,7 +21,8 @@ pub(crate) struct Settings {
     pub(crate) affinity: Option<Vec<usize>>,
     /// The limit on its data memory, in bytes.
     pub(crate) memory_hard_bytes: Option<u64>,
-    pub(crate) captures_stderr: bool,
+    /// Its standard streams that are captured.
+    pub(crate) captures: Captures,
     pub(crate) inherits_stdin: bool,
     /// The log records that it sends.
     pub(crate) logs: LogLevel,

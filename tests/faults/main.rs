@@ -3,11 +3,13 @@
 
 mod attack;
 mod batch;
+mod broadcast;
 #[path = "../common/mod.rs"]
 mod common;
 mod environments;
 mod host_death;
 mod model;
+mod preload;
 mod replacement;
 mod signals;
 mod soak;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use brigade::{Error, Frozen, Pool, PoolBuilder, SharedArray, Start, TaskError};
 
 use crate::common::Directory;
+use crate::common::time::spend_millis;
 
 fn one() -> PoolBuilder {
     Pool::builder().workers(1)
@@ -98,6 +99,26 @@ fn a_panic_in_a_task_that_has_the_state_drops_it_and_another_is_made() {
     // A panic of a task that does not have it leaves it alone.
     pool.submit(|()| -> () { panic!("elsewhere") }, ()).unwrap().join().unwrap_err();
     assert_eq!(pool.submit_with_state(call, 1).unwrap().join().unwrap(), 2);
+}
+
+#[test]
+fn a_task_that_waits_while_the_state_is_made_again_does_not_time_out() {
+    let directory = Directory::new();
+    let make = |directory: PathBuf| {
+        append(&directory, "made");
+        if fs::read_to_string(directory.join("made")).unwrap() != "1" {
+            // Longer than the timeout, and the second that a worker may take to wake up.
+            spend_millis(1600);
+        }
+        Ok(())
+    };
+    let builder = one().state(make, directory.0.clone());
+    let pool = builder.timeout(Duration::from_millis(200)).build().unwrap();
+    let panics = |_: &mut (), ()| -> () { panic!("on purpose") };
+    pool.submit_with_state(panics, ()).unwrap().join().unwrap_err();
+    let waits = pool.submit_with_state(|_: &mut (), n: u32| n, 7).unwrap();
+    assert_eq!(waits.join().unwrap(), 7);
+    assert_eq!((count(&directory, "made"), pool.stats().restarts), (2, 0));
 }
 
 #[test]

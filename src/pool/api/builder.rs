@@ -1,10 +1,8 @@
 //! The settings of a pool.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::pool::Pool;
@@ -13,7 +11,6 @@ use crate::pool::record::config::{Config, Initializer, Start, check_worker_count
 use crate::pool::record::task::FOREVER;
 use crate::process::host_snapshot::HostSnapshot;
 use crate::sys::{limits, random, sched};
-use crate::worker::invocation;
 
 /// Configures a [`Pool`]; made by [`Pool::builder`].
 ///
@@ -39,8 +36,8 @@ pub struct PoolBuilder {
     pub(super) config: Config,
     workers: Option<usize>,
     pins_workers: bool,
-    initializer_error: Option<String>,
-    pub(super) state_error: Option<String>,
+    /// Why arguments could not be encoded, by what they belong to.
+    pub(super) codec_errors: BTreeMap<&'static str, String>,
 }
 
 impl Pool {
@@ -81,7 +78,7 @@ impl PoolBuilder {
     /// The number of workers, 1 to 1024. Default: one for each processor that this process may use,
     /// according to its affinity mask and its cgroup's `cpu.max`.
     ///
-    /// A worker takes two descriptors of this process, or three if its standard error is captured.
+    /// A worker takes two descriptors of this process, and one more for each captured stream.
     /// If the soft limit (`ulimit -n`) is too low, it is raised as far as needed.
     ///
     /// # Examples
@@ -210,44 +207,6 @@ impl PoolBuilder {
         self
     }
 
-    /// Runs `function(argument)` in every worker before its first task. If it fails or panics, the
-    /// worker ends; three failures in a row break the pool, with the last one as the cause.
-    /// Default: none.
-    ///
-    /// The argument may hold any handle except an [`OwnedChunk`](crate::OwnedChunk), and `function`
-    /// may keep its handles while the worker lives. The pool keeps a [`Frozen`](crate::Frozen)
-    /// array among them equally long, so [`thaw`](crate::Frozen::thaw) copies it.
-    ///
-    /// `function` captures nothing, not even a value [of size zero](crate#functions).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::OnceLock;
-    /// use brigade::Pool;
-    /// static FACTOR: OnceLock<u64> = OnceLock::new();
-    /// let set = |factor: u64| FACTOR.set(factor).map_err(|_| "set twice".to_owned());
-    /// let pool = Pool::builder().workers(1).initializer(set, 3).build()?;
-    /// assert_eq!(pool.submit(|n: u64| n * FACTOR.get().unwrap(), 14)?.join()?, 42);
-    /// # Ok::<(), brigade::Error>(())
-    /// ```
-    pub fn initializer<F, A>(mut self, function: F, argument: A) -> PoolBuilder
-    where
-        F: Fn(A) -> std::result::Result<(), String> + Copy + Send + 'static,
-        A: Serialize + DeserializeOwned,
-    {
-        // Only its type matters: a function item or a closure that captures nothing.
-        let _ = function;
-        let trampoline = invocation::call::<F, A, std::result::Result<(), String>>;
-        let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
-        (self.config.initializer, self.initializer_error) =
-            match Initializer::new(trampoline, encode) {
-                Ok(initializer) => (Some(initializer), None),
-                Err(reason) => (None, Some(reason)),
-            };
-        self
-    }
-
     /// Replaces a worker after this many tasks, at least 1. Default: never.
     ///
     /// # Examples
@@ -349,7 +308,28 @@ impl PoolBuilder {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn capture_stderr(mut self) -> PoolBuilder {
-        self.config.settings.captures_stderr = true;
+        self.config.settings.captures.stderr = true;
+        self
+    }
+
+    /// As [`capture_stderr`](PoolBuilder::capture_stderr), for the standard output and
+    /// [`Death::stdout_tail`](crate::Death::stdout_tail).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// fn fail(_: ()) {
+    ///     println!("at step 3");
+    ///     std::process::exit(1);
+    /// }
+    /// let pool = Pool::builder().workers(1).capture_stdout().build()?;
+    /// let error = pool.submit(fail, ())?.join().unwrap_err();
+    /// assert_eq!(error.death().unwrap().stdout_tail.as_deref(), Some("at step 3\n"));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn capture_stdout(mut self) -> PoolBuilder {
+        self.config.settings.captures.stdout = true;
         self
     }
 
@@ -433,8 +413,7 @@ impl PoolBuilder {
     /// Checks the settings, and adds what is taken from this process now.
     fn checked(self) -> Result<Config> {
         let needs_processes = self.needs_processes();
-        let PoolBuilder { mut config, workers, pins_workers, initializer_error, state_error } =
-            self;
+        let PoolBuilder { mut config, workers, pins_workers, codec_errors } = self;
         config.workers = workers.unwrap_or_else(limits::processors);
         check_worker_count(config.workers)?;
         if config.rules.timeout == Some(Duration::ZERO) {
@@ -460,18 +439,14 @@ impl PoolBuilder {
         config.spin_short = limits::has_processor_quota();
         config.pin = pins_workers.then(sched::affinity_of_process).transpose()?;
         sched::probe_scheduling(config.settings.nice, config.pin.as_deref())?;
-        if let Some(reason) = initializer_error {
-            let (what, action) = ("initializer's argument", "encoded");
-            return Err(Error::Codec { what, action, reason });
-        }
-        if let Some(reason) = state_error {
-            let (what, action) = ("argument of the function that makes the state", "encoded");
-            return Err(Error::Codec { what, action, reason });
+        if let Some((what, reason)) = codec_errors.into_iter().next() {
+            return Err(Error::Codec { what, action: "encoded", reason });
         }
         if has_processes {
             let snapshot = HostSnapshot::of_host(config.settings.inherits_stdin)?;
             config.snapshot = Some(Arc::new(snapshot));
             let functions = config.initializer.iter_mut().chain(&mut config.state_maker);
+            let functions = functions.chain(&mut config.preload);
             functions.into_iter().try_for_each(Initializer::locate)?;
         }
         Ok(config)
@@ -489,7 +464,8 @@ impl PoolBuilder {
             ("an environment variable", !settings.env.is_empty()),
             ("the niceness", settings.nice.is_some()),
             ("pin_workers", *pins_workers),
-            ("capture_stderr", settings.captures_stderr),
+            ("capture_stdout", settings.captures.stdout),
+            ("capture_stderr", settings.captures.stderr),
             ("the state", config.state.is_some()),
             ("idle_timeout", config.idle_timeout.is_some()),
         ];

@@ -1,7 +1,8 @@
-//! What a pool's workers are equipped with: logs, state, a seed.
+//! What workers are equipped with: first functions, logs, state, a seed.
 
 use std::any::{TypeId, type_name};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -89,6 +90,136 @@ impl PoolBuilder {
         self
     }
 
+    /// Runs `function(argument)` in every worker before its first task. If it fails or panics, the
+    /// worker ends; three failures in a row break the pool, with the last one as the cause.
+    /// Default: none.
+    ///
+    /// The argument may hold any handle except an [`OwnedChunk`](crate::OwnedChunk), and `function`
+    /// may keep its handles while the worker lives. The pool keeps a [`Frozen`](crate::Frozen)
+    /// array among them equally long, so [`thaw`](crate::Frozen::thaw) copies it.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::OnceLock;
+    /// use brigade::Pool;
+    /// static FACTOR: OnceLock<u64> = OnceLock::new();
+    /// let set = |factor: u64| FACTOR.set(factor).map_err(|_| "set twice".to_owned());
+    /// let pool = Pool::builder().workers(1).initializer(set, 3).build()?;
+    /// assert_eq!(pool.submit(|n: u64| n * FACTOR.get().unwrap(), 14)?.join()?, 42);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn initializer<F, A>(mut self, function: F, argument: A) -> PoolBuilder
+    where
+        F: Fn(A) -> std::result::Result<(), String> + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned,
+    {
+        // Only its type matters: a function item or a closure that captures nothing.
+        let _ = function;
+        let trampoline = invocation::call::<F, A, std::result::Result<(), String>>;
+        let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
+        let made = Initializer::new(trampoline, encode);
+        self.config.initializer = self.encoded("initializer's argument", made);
+        self
+    }
+
+    /// Runs `function(argument)` once, in a process from which all workers of this pool are forked:
+    /// for a start that takes long or needs much memory. Workers, also those that replace others,
+    /// have from their beginning what it left in statics, and share that memory until they write to
+    /// it. Default: none.
+    ///
+    /// ```text
+    /// host --> fork server of all pools --fork--> function, own fork server --fork--> workers
+    /// ```
+    ///
+    /// A task reaches what the function has made through a static: a [`OnceLock`] that the function
+    /// sets, an atomic, a `thread_local` of the main thread. Only memory is inherited. Descriptors
+    /// that the function has opened are closed in the workers (a mapping of a file stays),
+    /// processes that it has started are killed, and each worker has the environment, the directory
+    /// and the limits of this program. Pages that a worker writes to are copied: a count of
+    /// references in an `Rc` is a write, too. The memory counts for
+    /// [`memory_soft_bytes`](PoolBuilder::memory_soft_bytes) and
+    /// [`memory_hard_bytes`](PoolBuilder::memory_hard_bytes). The
+    /// [initializer](PoolBuilder::initializer) and the [state](PoolBuilder::state) are made in each
+    /// worker, afterwards.
+    ///
+    /// The function must leave no thread behind: [`Error::MultiThreaded`] names those that it does,
+    /// because a fork copies only one thread. `build` waits for the function, for as long as
+    /// [`preload_timeout`](PoolBuilder::preload_timeout) allows, and returns [`Error::Spawn`] with
+    /// the reason if it fails, panics, or ends its process.
+    ///
+    /// If that process is killed while the pool runs, its workers end with it, and the
+    /// [deaths](crate::Death::crash_message) of their tasks name it. It is started again, and the
+    /// function runs again; if that fails three times in a row the pool is [broken](Error::Broken).
+    /// It ends with the pool.
+    ///
+    /// The argument holds no handle of this crate. `function` captures nothing, not even a value
+    /// [of size zero](crate#functions). In a pool [in this process](crate::Start::InProcess) it
+    /// runs in `build`.
+    ///
+    /// [`OnceLock`]: std::sync::OnceLock
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::OnceLock;
+    /// use brigade::Pool;
+    /// static WEIGHTS: OnceLock<Vec<u64>> = OnceLock::new();
+    /// fn load(count: u64) -> Result<(), String> {
+    ///     WEIGHTS.set((0..count).collect()).map_err(|_| "loaded twice".to_owned())
+    /// }
+    /// let pool = Pool::builder().workers(2).preload(load, 1000).build()?;
+    /// let sum = pool.submit(|()| WEIGHTS.get().unwrap().iter().sum::<u64>(), ())?;
+    /// assert_eq!(sum.join()?, 499_500);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn preload<F, A>(mut self, function: F, argument: A) -> PoolBuilder
+    where
+        F: Fn(A) -> std::result::Result<(), String> + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned,
+    {
+        // Only its type matters: a function item or a closure that captures nothing.
+        let _ = function;
+        let trampoline = invocation::call::<F, A, std::result::Result<(), String>>;
+        let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
+        let made = Initializer::new(trampoline, encode).and_then(|made| match made.leases.len() {
+            0 => Ok(made),
+            held => Err(format!("it holds {held} handles; give them to an initializer")),
+        });
+        self.config.preload = self.encoded("preload's argument", made);
+        self
+    }
+
+    /// How long [`build`](PoolBuilder::build) waits for the function of a
+    /// [`preload`](PoolBuilder::preload) before it kills it and returns [`Error::TimedOut`].
+    /// Default: as long as it takes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use brigade::{Error, Pool};
+    /// let hangs = |()| -> Result<(), String> { loop { std::thread::park() } };
+    /// let hasty = Pool::builder().preload(hangs, ()).preload_timeout(Duration::from_millis(20));
+    /// assert!(matches!(hasty.build(), Err(Error::TimedOut { .. })));
+    /// ```
+    pub fn preload_timeout(mut self, timeout: Duration) -> PoolBuilder {
+        self.config.preload_timeout = Some(timeout);
+        self
+    }
+
+    /// What was encoded, or nothing: then `build` returns why.
+    fn encoded(
+        &mut self,
+        what: &'static str,
+        made: std::result::Result<Initializer, String>,
+    ) -> Option<Initializer> {
+        self.codec_errors.remove(what);
+        made.map_err(|reason| self.codec_errors.insert(what, reason)).ok()
+    }
+
     /// Gives each worker a value of its own, which [`Pool::submit_with_state`] lends to tasks as
     /// `&mut S`: a model, a connection, a cache. It is made by `make(argument)` in the worker, so
     /// `S` needs neither `Serialize` nor `Send`. Default: none.
@@ -134,10 +265,8 @@ impl PoolBuilder {
         let _ = make;
         let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
         let made = Initializer::new(local_state::make::<F, A, S>, encode);
-        (self.config.state_maker, self.state_error) = match made {
-            Ok(maker) => (Some(maker), None),
-            Err(reason) => (None, Some(reason)),
-        };
+        let what = "argument of the function that makes the state";
+        self.config.state_maker = self.encoded(what, made);
         self.config.state = Some(StateType { id: TypeId::of::<S>(), name: type_name::<S>() });
         self
     }

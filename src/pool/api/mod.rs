@@ -1,5 +1,6 @@
 //! The public types of a pool.
 
+pub(crate) mod broadcast;
 pub(crate) mod builder;
 mod builder_env;
 pub(crate) mod completed;

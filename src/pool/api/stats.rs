@@ -26,7 +26,7 @@ use crate::pool::record::worker_slot::WorkerSlot;
 pub struct Stats {
     /// Tasks that were submitted so far.
     pub submitted: u64,
-    /// Tasks that wait in the host's queue.
+    /// Tasks that wait in the host, for any worker or for a certain one.
     pub queued: usize,
     /// Tasks that were offered to workers and are not known to be over.
     pub offered: usize,
@@ -124,9 +124,11 @@ impl Pool {
 impl Stats {
     /// The statistics of a pool, without results that were not drained.
     pub(crate) fn of(state: &State) -> Stats {
+        let pinned = state.workers.iter().flat_map(|slot| &slot.pinned);
         let queued = state
             .queue
             .iter()
+            .chain(pinned)
             .filter(|&&id| state.tasks.get(id).is_some_and(TaskRecord::is_queued))
             .count();
         let counters = &state.counters;

@@ -130,7 +130,8 @@ impl State {
             let death = Death {
                 worker: index,
                 phase: phase_of(seq, running),
-                stderr_tail: slot.stderr.as_ref().map(|stderr| stderr.text()),
+                stdout_tail: slot.streams.stdout_tail(),
+                stderr_tail: slot.streams.stderr_tail(),
                 ..report(slot.pid, ExitReason::Unknown, Some(words))
             };
             fail_or_retry(self, id, Some(cause), death);

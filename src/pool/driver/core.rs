@@ -17,6 +17,7 @@ use crate::process::supervisor::{HandlerId, Supervisor};
 use crate::region::arena::Arena;
 use crate::sys::fork::Instance;
 use crate::sys::poll::EventFd;
+use crate::worker::preload;
 
 /// How long a killed worker may take to end before it is abandoned.
 pub(crate) const KILL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -63,7 +64,7 @@ impl Core {
         if let Some(server) = self.server_if_alive() {
             return Ok(server);
         }
-        let current = ForkServer::current_unanswered(&self.config.settings.env_removed)?;
+        let shared = ForkServer::current_unanswered(&self.config.settings.env_removed)?;
         let state = self.lock();
         if state.life == Lifecycle::Closed {
             // The pool has ended meanwhile.
@@ -71,6 +72,11 @@ impl Core {
             return Err(Error::Closed { what: "the pool" });
         }
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = server.as_ref().filter(|server| server.is_alive()) {
+            // Another thread has started it, and may have requested workers.
+            return Ok(Arc::clone(running));
+        }
+        let current = own_server(&self.config, &self.arena, shared)?;
         *server = Some(Arc::clone(&current));
         Ok(current)
     }
@@ -118,6 +124,20 @@ impl Core {
     pub(crate) fn rules(&self) -> Rules {
         self.config.rules
     }
+}
+
+/// The server that forks the workers of a pool: the one that all pools share, or, if the pool
+/// preloads, one of its own below that, which may not have answered yet.
+pub(crate) fn own_server(
+    config: &Config,
+    arena: &Arc<Arena>,
+    shared: Arc<ForkServer>,
+) -> Result<Arc<ForkServer>> {
+    let Some((function, host)) = config.preload.as_ref().zip(config.snapshot.as_deref()) else {
+        return Ok(shared);
+    };
+    let call = (function.word, function.encoded.as_slice());
+    preload::start(arena, &shared, call, &config.settings, host).map(Arc::new)
 }
 
 impl std::fmt::Debug for Core {

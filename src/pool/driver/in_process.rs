@@ -1,8 +1,9 @@
 //! Running tasks in the calling thread, for debugging.
 
 use crate::error::{Error, Result};
-use crate::object::transfer::{Lease, LeaseList};
+use crate::object::transfer::LeaseList;
 use crate::pool::driver::core::Core;
+use crate::pool::record::config::Initializer;
 use crate::pool::record::outcome::{EncodedResult, Outcome};
 use crate::pool::record::task::Rules;
 use crate::process::panic;
@@ -34,17 +35,23 @@ pub(crate) fn submit(
     Ok(id)
 }
 
-/// Runs the initializer in this thread.
+/// Runs the function of the preload and the initializer in this thread.
 pub(crate) fn initialize(core: &Core) -> Result<()> {
-    let Some(initializer) = core.lock().initializer.take() else { return Ok(()) };
-    let leases = initializer.leases.iter().filter_map(Lease::again).collect();
-    let outcome = run(core, initializer.function, leases, &initializer.encoded);
+    if let Some(preload) = &core.config.preload {
+        initialize_by(core, "preload", preload)?;
+    }
+    let initializer = core.lock().initializers.pop();
+    initializer.map_or(Ok(()), |function| initialize_by(core, "initializer", &function))
+}
+
+fn initialize_by(core: &Core, what: &str, function: &Initializer) -> Result<()> {
+    let outcome = run(core, function.function, function.leases_again(), &function.encoded);
     let cause = match outcome.map(|value| value.bytes.with(invocation::decode)) {
         Ok(Ok(Ok(()))) => return Ok(()),
         Ok(Ok(Err(text)) | Err(text)) => text,
         Err(error) => error.to_string(),
     };
-    Err(Error::Broken { what: "the pool", cause: format!("the initializer failed: {cause}") })
+    Err(Error::Broken { what: "the pool", cause: format!("the {what} failed: {cause}") })
 }
 
 fn run(core: &Core, trampoline: Trampoline, mut leases: LeaseList, encoded: &[u8]) -> Outcome {

@@ -2,6 +2,7 @@
 
 pub(crate) mod abandoned;
 pub(crate) mod backpressure;
+pub(crate) mod broadcast;
 pub(crate) mod callback;
 pub(crate) mod core;
 pub(crate) mod group;

@@ -72,7 +72,10 @@ impl Core {
                     tracing::debug!(worker = index, pid, "worker started");
                 });
             }
-            ChildEvent::Killed => state.workers[index].kill(),
+            ChildEvent::Killed(cause) => {
+                state.workers[index].server_end = cause;
+                state.workers[index].kill();
+            }
             ChildEvent::Failed(error) => {
                 self.on_worker_exit(&mut state, index, ExitReason::Unknown, None, Some(error));
             }
@@ -113,7 +116,10 @@ impl Core {
         let ready = slot.queues.is_ready();
         let pid = slot.pid;
         let crash_message = slot.queues.crash_message().or_else(|| corrupt_text(cause));
-        let stderr_tail = slot.stderr.take().map(|tail| tail.finish());
+        let crash_message = crash_message.or_else(|| slot.server_end.take());
+        let streams = std::mem::take(&mut slot.streams);
+        streams.stop();
+        let (stdout_tail, stderr_tail) = (streams.stdout_tail(), streams.stderr_tail());
         let failure = failure.and_then(failure_text);
         let running = slot.queues.running();
         let running_task = slot.queues.running_task();
@@ -136,6 +142,7 @@ impl Core {
                 out_of_memory,
                 peak_rss_bytes,
                 phase: phase_of(seq, running),
+                stdout_tail: stdout_tail.clone(),
                 stderr_tail: stderr_tail.clone(),
                 log_tail: log_tail(state, id, logs.as_deref()),
                 ..report(pid, reason, crash_message.clone())
@@ -172,7 +179,8 @@ impl Core {
         if is_ending || !self.is_wanted(state) {
             return;
         }
-        if *cause == Some(RetireCause::Idle) && state.queue.is_empty() {
+        let is_needed = !state.queue.is_empty() || !state.workers[index].pinned.is_empty();
+        if *cause == Some(RetireCause::Idle) && !is_needed {
             state.workers[index].state = WorkerState::Dormant;
             state.count_dormant();
             return;
@@ -357,7 +365,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// Frees the locks that a dead worker held in memory that it was lent: for its initializer, for the
 /// tasks that it had started, and for earlier ones.
 fn sweep_lent(state: &State, index: usize, started: &[(u64, TaskId)]) {
-    let first = state.initializer.iter().chain(&state.state_maker);
+    let first = state.initializers.iter().chain(&state.state_maker);
     let first = first.flat_map(|initializer| initializer.leases.iter());
     let calls = started.iter().filter_map(|&(_, id)| state.tasks.get(id)?.call());
     let calls = calls.chain(&state.workers[index].abandoned_calls);

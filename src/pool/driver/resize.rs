@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::pool::driver::core::Core;
 use crate::pool::record::progress_clock::Waiting;
 use crate::pool::record::state::{Lifecycle, State};
-use crate::pool::record::worker_slot::{RetireCause, WorkerState};
+use crate::pool::record::worker_slot::{RetireCause, WorkerSlot, WorkerState};
 
 impl State {
     /// The number of workers that take offers, dormant ones included.
@@ -79,7 +79,7 @@ impl Core {
         state.target = workers;
         let mut outcome = Ok(());
         while outcome.is_ok() && state.available_workers() < workers {
-            if let Some(index) = state.position(WorkerState::Retiring(RetireCause::Surplus)) {
+            if let Some(index) = state.workers.iter().position(WorkerSlot::may_stay) {
                 state.keep(index);
                 continue;
             }
@@ -115,13 +115,23 @@ impl Core {
         {
             return;
         }
-        if let Some(index) = state.position(WorkerState::Retiring(RetireCause::Idle)) {
-            state.keep(index);
-            if let Some(timeout) = self.config.idle_timeout {
-                self.schedule_check(state, Instant::now() + timeout);
+        let leaving = state.position(WorkerState::Retiring(RetireCause::Idle));
+        if let Some(index) = leaving.or_else(|| state.position(WorkerState::Dormant)) {
+            self.restart(state, index);
+        }
+    }
+
+    /// Restarts the worker at `index` if it left, or is about to leave, as idle.
+    pub(crate) fn restart(&self, state: &mut State, index: usize) {
+        match state.workers[index].state {
+            WorkerState::Retiring(RetireCause::Idle) => {
+                state.keep(index);
+                if let Some(timeout) = self.config.idle_timeout {
+                    self.schedule_check(state, Instant::now() + timeout);
+                }
             }
-        } else if let Some(index) = state.position(WorkerState::Dormant) {
-            self.fill(state, index);
+            WorkerState::Dormant => self.fill(state, index),
+            _ => return,
         }
         state.count_dormant();
     }

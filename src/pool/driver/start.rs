@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tracing::dispatcher::{self, Dispatch};
 
 use crate::error::{Error, Result};
-use crate::pool::driver::core::Core;
+use crate::pool::driver::core::{Core, own_server};
 use crate::pool::driver::in_process;
 use crate::pool::driver::supervise::{LinkToWorker, PoolHandler};
 use crate::pool::record::config::{Config, Initializer, Start};
@@ -35,13 +35,16 @@ impl Core {
         let server = match config.start {
             Start::ForkServer => {
                 config.make_room_for(config.workers)?;
-                Some(ForkServer::current(&config.settings.env_removed)?)
+                let shared = ForkServer::current(&config.settings.env_removed)?;
+                let server = own_server(&config, &arena, shared)?;
+                server.await_answer(config.preload_timeout)?;
+                Some(server)
             }
             Start::InProcess => None,
         };
         let mut state = State::new(HostPoolControl::new(&arena)?);
         state.target = config.workers;
-        state.initializer = config.initializer.take();
+        state.initializers.extend(config.initializer.take());
         state.state_maker = config.state_maker.take();
         state.control.driver().set(Driver::Supervisor);
         let doorbell = EventFd::new().map_err(|e| Error::os("eventfd", "a pool's doorbell", e))?;
@@ -120,7 +123,7 @@ impl Core {
     ) -> Result<()> {
         let queues = HostSide::new(&self.arena)?;
         let incarnation = state.workers[index].incarnation + 1;
-        let (own, start_failures) = (self.own.clone(), state.workers[index].start_failures);
+        let own = self.own.clone();
         let watcher = move |event| {
             if let Some(core) = own.upgrade() {
                 core.child_event(index, incarnation, event);
@@ -140,6 +143,8 @@ impl Core {
         };
         let owner = LinkToWorker { core: self.own.clone(), index, incarnation };
         let launched = launch.start(Box::new(owner), Box::new(watcher))?;
+        let start_failures = state.workers[index].start_failures;
+        let pinned = std::mem::take(&mut state.workers[index].pinned);
         let old = std::mem::replace(
             &mut state.workers[index],
             WorkerSlot {
@@ -147,9 +152,10 @@ impl Core {
                 incarnation,
                 link: Some(launched.link),
                 config: Some(launched.config),
-                stderr: launched.stderr,
+                streams: launched.streams,
                 logs: launched.logs,
                 start_failures,
+                pinned,
                 ..WorkerSlot::vacant(queues)
             },
         );
@@ -173,7 +179,7 @@ impl Core {
             index,
             queues,
             control: Some(state.control.offset()),
-            initializer: state.initializer.as_ref().map(Initializer::worker_config),
+            initializers: state.initializers_of(index).map(Initializer::worker_config).collect(),
             state: state.state_maker.as_ref().map(Initializer::worker_config),
             tasks_max: config.max_tasks_per_worker,
             memory_soft_bytes: config.memory_soft_bytes,

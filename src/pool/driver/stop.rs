@@ -122,14 +122,15 @@ impl Core {
         let callbacks = state.callbacks.take();
         // Abandoned workers may still use what their initializers were lent.
         let is_last = !state.workers.iter().any(|slot| slot.is_abandoned);
-        let initializer = state.initializer.take_if(|_| is_last);
+        let initializers =
+            if is_last { std::mem::take(&mut state.initializers) } else { Vec::new() };
         let maker = state.state_maker.take_if(|_| is_last);
         let logs = state.logs.take_ended();
         let timeline = state.take_timeline();
         drop(state);
         logs.iter().for_each(|logs| logs.emit_all(EMIT_TIMEOUT));
         *self.publisher.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        drop((callbacks, initializer, maker));
+        drop((callbacks, initializers, maker));
         links.iter().for_each(|link| link.close());
         self.supervisor.remove(self.doorbell_handler);
         // The server of the last pool ends here.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::object::transfer::{self, LeaseList};
+use crate::object::transfer::{self, Lease, LeaseList};
 use crate::pool::record::task::Rules;
 use crate::process::function::FunctionOffset;
 use crate::process::host_snapshot::HostSnapshot;
@@ -39,6 +39,10 @@ pub(crate) struct Config {
     pub(crate) rules: Rules,
     /// Moved to the pool's state, which keeps it while there are workers.
     pub(crate) initializer: Option<Initializer>,
+    /// Runs in the process from which the workers are forked.
+    pub(crate) preload: Option<Initializer>,
+    /// How long `build` waits for it.
+    pub(crate) preload_timeout: Option<Duration>,
     /// The value that each worker has.
     pub(crate) state: Option<StateType>,
     /// Moved to the pool's state, as the initializer.
@@ -67,10 +71,13 @@ pub(crate) struct StateType {
     pub(crate) name: &'static str,
 }
 
-/// The function that every worker runs first, or that makes its state.
+/// A function with its argument, for several workers: one that every worker runs first, or that
+/// makes its state.
 #[derive(Debug, Clone)]
 pub(crate) struct Initializer {
     pub(crate) function: Trampoline,
+    /// The number of the broadcast whose replacements run it; `None` if all workers do.
+    pub(crate) broadcast: Option<u64>,
     /// The offset of the function, for other processes. Set in `build`.
     pub(crate) word: u64,
     pub(crate) encoded: Vec<u8>,
@@ -87,7 +94,13 @@ impl Initializer {
         let mut encoded = Vec::new();
         let ((), leases) = transfer::encode_shared(|| encode(&mut encoded))?;
         let word = FunctionOffset::NONE.to_word();
-        Ok(Initializer { function, word, encoded, leases: Arc::new(leases) })
+        let (leases, broadcast) = (Arc::new(leases), None);
+        Ok(Initializer { function, broadcast, word, encoded, leases })
+    }
+
+    /// Its leases, for one more process.
+    pub(crate) fn leases_again(&self) -> LeaseList {
+        self.leases.iter().filter_map(Lease::again).collect()
     }
 
     /// Sets the offset of the function.
@@ -113,6 +126,8 @@ impl Default for Config {
             grace: Duration::from_secs(5),
             rules: Rules::default(),
             initializer: None,
+            preload: None,
+            preload_timeout: None,
             state: None,
             state_maker: None,
             seed: None,
@@ -131,8 +146,8 @@ impl Default for Config {
 impl Config {
     /// Raises the limit of descriptors if `count` more workers need that.
     pub(crate) fn make_room_for(&self, count: usize) -> Result<()> {
-        // Each takes a socket and a pidfd, and a pipe for its standard error.
-        let each = 2 + usize::from(self.settings.captures_stderr);
+        // Each takes a socket and a pidfd, and a pipe for each captured stream.
+        let each = 2 + self.settings.captures.count();
         limits::reserve_descriptors("a worker", count * each)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here uses the pool itself (`driver/core.rs`).
 
+mod balance;
 pub(crate) mod callbacks;
 pub(crate) mod completion;
 pub(crate) mod completion_queue;
@@ -10,6 +11,7 @@ pub(crate) mod counters;
 pub(crate) mod listener;
 pub(crate) mod log_sources;
 pub(crate) mod outcome;
+pub(crate) mod pinned;
 pub(crate) mod progress_clock;
 pub(crate) mod publisher;
 pub(crate) mod recording;

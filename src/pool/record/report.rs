@@ -85,6 +85,7 @@ impl PoolReport {
             len @ 0..1000 => state.queue.iter().filter(|&&id| is_queued(id)).count().min(len),
             len => len,
         };
+        let queued = queued + state.workers.iter().map(|slot| slot.pinned.len()).sum::<usize>();
         let workers: Vec<_> = (0..state.workers.len()).map(|index| worker(state, index)).collect();
         let count = |is: fn(&WorkerReport) -> bool| workers.iter().filter(|one| is(one)).count();
         PoolReport {

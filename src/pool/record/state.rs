@@ -1,7 +1,7 @@
 //! The state of a pool, guarded by its mutex.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::Level;
 
@@ -11,7 +11,6 @@ use crate::pool::record::config::Initializer;
 use crate::pool::record::counters::Counters;
 use crate::pool::record::log_sources::LogSources;
 use crate::pool::record::outcome::{EncodedResult, Outcome, broken};
-use crate::pool::record::progress_clock::Waiting;
 use crate::pool::record::task::{Offer, TaskNumbers, TaskRecord, TaskState, TaskTable};
 use crate::pool::record::timeline::Timeline;
 use crate::pool::record::worker_slot::{RetireCause, WorkerSlot, WorkerState};
@@ -63,9 +62,9 @@ pub(crate) struct State {
     pub(crate) queue: VecDeque<TaskId>,
     pub(crate) workers: Vec<WorkerSlot>,
     pub(crate) control: HostPoolControl,
-    /// The function that each worker runs first. It is dropped with the last worker, which ends its
-    /// leases even if other threads still hold the pool.
-    pub(crate) initializer: Option<Initializer>,
+    /// The functions that each worker runs first. They are dropped with the last worker, which ends
+    /// their leases even if other threads still hold the pool.
+    pub(crate) initializers: Vec<Initializer>,
     /// The function that makes each worker's state, kept as long.
     pub(crate) state_maker: Option<Initializer>,
     /// Tasks that are not done.
@@ -92,6 +91,10 @@ pub(crate) struct State {
     pub(crate) target: usize,
     /// Workers that ended because there was no work, and are restarted when there is.
     pub(crate) dormant: usize,
+    /// A task is pinned to a worker and was not offered yet.
+    pub(crate) has_pinned: bool,
+    /// How many calls of a function on each worker there were.
+    pub(crate) broadcasts: u64,
     /// Threads that sleep until another task may be submitted.
     pub(crate) waiting_for_room: usize,
     /// Threads that sleep until every worker is ready.
@@ -124,7 +127,7 @@ impl State {
             queue: VecDeque::new(),
             workers: Vec::new(),
             control,
-            initializer: None,
+            initializers: Vec::new(),
             state_maker: None,
             unfinished: 0,
             joiner_sleeps: false,
@@ -138,6 +141,8 @@ impl State {
             needs_server: false,
             target: 0,
             dormant: 0,
+            has_pinned: false,
+            broadcasts: 0,
             waiting_for_room: 0,
             waiting_for_ready: 0,
             start_failure: None,
@@ -156,6 +161,9 @@ impl State {
     /// Drains results, offers queued tasks, and rebalances offered ones.
     pub(crate) fn drive(&mut self) {
         self.drain();
+        if self.has_pinned {
+            self.offer_pinned();
+        }
         self.refill();
         self.balance();
         let spare = self.workers.iter().any(|slot| slot.queues.live() > 1);
@@ -368,64 +376,8 @@ impl State {
         count.clamp(2, SLOTS) as usize
     }
 
-    /// Moves tasks that wait behind others to idle workers.
-    fn balance(&mut self) {
-        if !self.queue.is_empty() {
-            return;
-        }
-        loop {
-            let Some(to) = self.workers.iter().position(WorkerSlot::is_idle) else { return };
-            let fullest = (0..self.workers.len()).max_by_key(|&i| self.workers[i].queues.live());
-            let Some(from) = fullest.filter(|&i| self.workers[i].queues.live() > 1) else { return };
-            let count = self.workers[from].queues.live() / 2;
-            let mut recalled = self.workers[from].queues.recall_latest(count);
-            if recalled.is_empty() {
-                return;
-            }
-            while let Some(id) = recalled.pop() {
-                if self.workers[to].queues.has_slot() && self.offer(to, id) {
-                    continue;
-                }
-                self.requeue_first(id);
-            }
-            self.workers[to].queues.wake();
-        }
-    }
-
-    /// Whether a worker has tasks and has started none of them.
-    pub(crate) fn has_unstarted(&mut self) -> bool {
-        let now = Instant::now();
-        let mut found = false;
-        // All slots are visited, because each call starts a clock.
-        for slot in &mut self.workers {
-            found |= matches!(slot.waiting_since(now), Some((Waiting::ToStart { .. }, _)));
-        }
-        found
-    }
-
-    /// Wakes each worker that has not started a task for `timeout`. If another worker is idle,
-    /// recalls its tasks: it may be stopped, or slow to start.
-    pub(crate) fn recall_unstarted(&mut self, timeout: Duration) {
-        let now = Instant::now();
-        let has_idle = self.workers.iter().any(WorkerSlot::is_idle);
-        for index in 0..self.workers.len() {
-            match self.workers[index].waiting_since(now) {
-                Some((Waiting::ToStart { .. }, since))
-                    if now.saturating_duration_since(since) >= timeout => {}
-                _ => continue,
-            }
-            // It may sleep although its word says that it does not.
-            self.workers[index].queues.wake_anyway();
-            if has_idle {
-                for id in self.workers[index].queues.recall_latest(usize::MAX) {
-                    self.requeue_first(id);
-                }
-            }
-        }
-    }
-
-    /// Puts a task that no worker has back to the front of the queue, unless it is over. In a
-    /// broken pool the task ends, because nothing can run it.
+    /// Puts a task that no worker has back to the front of the queue, or of its worker's queue if
+    /// it is pinned, unless it is over. In a broken pool it ends, because nothing can run it.
     pub(crate) fn requeue_first(&mut self, id: TaskId) {
         if let Lifecycle::Broken(cause) = &self.life {
             let error = broken(cause);
@@ -433,9 +385,12 @@ impl State {
             return;
         }
         let entry = self.tasks.get_mut(id);
-        if let Some(TaskRecord { state: TaskState::Open { offer, .. }, .. }) = entry {
+        if let Some(TaskRecord { state: TaskState::Open { offer, .. }, cold, .. }) = entry {
             *offer = None;
-            self.queue.push_front(id);
+            match cold.as_ref().and_then(|cold| cold.pin) {
+                Some(pin) => self.push_pinned(id, pin),
+                None => self.queue.push_front(id),
+            }
         }
     }
 
@@ -478,6 +433,9 @@ impl State {
         }
         if self.waiting_for_room > 0 {
             at = at.min(queues.in_flight().next().map_or(at, |entry| entry.seq));
+        }
+        if !slot.pinned.is_empty() {
+            at = at.min(queues.in_flight().next_back().map_or(at, |entry| entry.seq));
         }
         if !self.queue.is_empty() {
             at = at.min(queues.half_way().unwrap_or(u64::MAX));

@@ -69,6 +69,15 @@ pub(crate) struct Offer {
     pub(crate) seq: NonZeroU64,
 }
 
+/// What pins a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pin {
+    /// The index of its worker.
+    pub(crate) worker: usize,
+    /// The number of the broadcast that it belongs to.
+    pub(crate) broadcast: u64,
+}
+
 /// The progress of a task.
 #[derive(Debug)]
 pub(crate) enum TaskState {
@@ -95,6 +104,8 @@ pub(crate) struct TaskRecord {
 /// Fields that few tasks need.
 #[derive(Debug, Default)]
 pub(crate) struct ColdFields {
+    /// What pins it to a worker, if anything does.
+    pub(crate) pin: Option<Pin>,
     /// When it is killed, if it still runs then.
     pub(crate) kill_at: Option<Instant>,
     /// Notified of its end. If there are any, the worker rings when it commits.

@@ -2,12 +2,13 @@
 //!
 //! It outlives the workers that occupy it, one after the other.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::object::Memory;
 use crate::pool::record::progress_clock::{ProgressClock, Waiting};
-use crate::process::captured_stderr::CapturedStderr;
+use crate::process::captured_output::CapturedStreams;
 use crate::process::fork_server::ChildHandle;
 use crate::region::arena::Span;
 use crate::sys::process;
@@ -80,6 +81,8 @@ pub(crate) struct WorkerSlot {
     pub(crate) link: Option<Arc<ChildLink>>,
     /// When it was first killed.
     pub(crate) killed_at: Option<Instant>,
+    /// Why its fork server has ended, if that is the reason of its end.
+    pub(crate) server_end: Option<String>,
     /// It was killed and did not end within the time allowed.
     pub(crate) is_abandoned: bool,
     /// The calls that it had started when it was abandoned: it may still write to what they lend.
@@ -94,14 +97,18 @@ pub(crate) struct WorkerSlot {
     pub(crate) lent: Vec<Memory>,
     /// Its configuration, while it may read it.
     pub(crate) config: Option<Span>,
-    /// The end of its standard error, if that is captured.
-    pub(crate) stderr: Option<Arc<CapturedStderr>>,
+    /// Its standard streams, as far as they are captured.
+    pub(crate) streams: CapturedStreams,
     /// Its log records.
     pub(crate) logs: Option<Arc<LogSource>>,
     /// The weight of the workers that died here before they were ready, since the last one that
     /// became ready.
     pub(crate) start_failures: u32,
     pub(crate) clock: ProgressClock,
+    /// It has not run a function that all workers have, and is about to leave.
+    pub(crate) misses_broadcast: bool,
+    /// Tasks that only the worker of this slot may run, and that it was not offered yet.
+    pub(crate) pinned: VecDeque<TaskId>,
 }
 
 impl WorkerSlot {
@@ -115,16 +122,19 @@ impl WorkerSlot {
             child: None,
             link: None,
             killed_at: None,
+            server_end: None,
             is_abandoned: false,
             abandoned_calls: Vec::new(),
             held_result: None,
             granted: Vec::new(),
             lent: Vec::new(),
             config: None,
-            stderr: None,
+            streams: CapturedStreams::default(),
             logs: None,
             start_failures: 0,
             clock: ProgressClock::default(),
+            misses_broadcast: false,
+            pinned: VecDeque::new(),
         }
     }
 
@@ -146,6 +156,11 @@ impl WorkerSlot {
     /// The same, unless the process was abandoned.
     pub(crate) fn is_occupied(&self) -> bool {
         self.has_worker() && !self.is_abandoned
+    }
+
+    /// Whether its worker, which is asked to leave as surplus, can be asked to stay.
+    pub(crate) fn may_stay(&self) -> bool {
+        self.state == WorkerState::Retiring(RetireCause::Surplus) && !self.misses_broadcast
     }
 
     /// What its worker waits for at `now`, and since when; `None` while it makes progress.
@@ -186,6 +201,7 @@ impl WorkerSlot {
     pub(crate) fn release(&mut self) {
         self.clock.reset();
         self.killed_at = None;
+        self.server_end = None;
         self.is_abandoned = false;
         self.abandoned_calls.clear();
         self.lent.clear();

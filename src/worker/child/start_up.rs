@@ -1,6 +1,6 @@
 //! What a worker runs before its first task.
 
-use super::{EXIT_SETUP, Status, Worker, set_crash_message};
+use super::{EXIT_SETUP, Worker, set_crash_message};
 use crate::error::Error;
 use crate::sys::process;
 use crate::worker::call;
@@ -41,22 +41,10 @@ impl Worker {
             None => Err(Error::Corrupt { what: "a worker's config", found: "no leases".into() }),
         };
         self.cache.is_starting = false;
-        let text = match status {
-            Ok(Status::Value) => {
-                match invocation::decode::<std::result::Result<(), String>>(&out) {
-                    Ok(Ok(())) => return,
-                    Ok(Err(text)) | Err(text) => text,
-                }
-            }
-            Ok(Status::Panicked) => {
-                let (message, at) = invocation::decode(&out).unwrap_or_default();
-                let (message, at): (String, String) = (message, at);
-                format!("it panicked at {at}: {message}")
-            }
-            Ok(_) => String::from_utf8_lossy(&out).into_owned(),
-            Err(error) => error.to_string(),
-        };
-        set_crash_message(&format!("the {what} failed: {text}"));
-        process::exit_now(EXIT_SETUP);
+        let ended = status.map_err(|error| error.to_string());
+        if let Err(text) = ended.and_then(|status| invocation::completed(status, &out)) {
+            set_crash_message(&format!("the {what} failed: {text}"));
+            process::exit_now(EXIT_SETUP);
+        }
     }
 }

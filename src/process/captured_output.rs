@@ -1,4 +1,4 @@
-//! Captures the end of a process's standard error.
+//! Captures the ends of a process's standard output and error.
 //!
 //! The supervisor reads the pipe as it fills, and keeps the last bytes. So a writer waits for room
 //! in it only while the supervisor is busy.
@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::process::supervisor::{Handler, HandlerId, Supervisor};
@@ -18,8 +20,8 @@ const READ_BYTES: usize = 16 << 10;
 /// The most consecutive reads: endless output must not keep the supervisor from other work.
 const READS_MAX: usize = 8;
 
-/// The pipe of a process's standard error, and the bytes kept from it.
-pub(crate) struct CapturedStderr {
+/// The pipe of one of a process's standard streams, and the bytes kept from it.
+pub(crate) struct CapturedOutput {
     pipe: OwnedFd,
     buffer: Mutex<Buffer>,
 }
@@ -32,15 +34,15 @@ struct Buffer {
     watched: Option<(Weak<Supervisor>, HandlerId)>,
 }
 
-impl CapturedStderr {
+impl CapturedOutput {
     /// Starts a capture that `supervisor` reads, and returns the pipe's end for the process.
     ///
     /// # Errors
     ///
     /// [`Error::Os`] if no descriptor is available.
-    pub(crate) fn start(supervisor: &Arc<Supervisor>) -> Result<(Arc<CapturedStderr>, OwnedFd)> {
-        let (read, write) = pipe::pair().map_err(|e| Error::os("pipe2", "standard error", e))?;
-        let tail = Arc::new(CapturedStderr { pipe: read, buffer: Mutex::default() });
+    fn start(supervisor: &Arc<Supervisor>) -> Result<(Arc<CapturedOutput>, OwnedFd)> {
+        let (read, write) = pipe::pair().map_err(|e| Error::os("pipe2", "a standard stream", e))?;
+        let tail = Arc::new(CapturedOutput { pipe: read, buffer: Mutex::default() });
         let token = supervisor.add(Arc::clone(&tail) as Arc<dyn Handler>)?;
         tail.lock().watched = Some((Arc::downgrade(supervisor), token));
         Ok((tail, write))
@@ -48,7 +50,7 @@ impl CapturedStderr {
 
     /// The last bytes that were written, at most some kibibytes. If more was written, the text
     /// begins at the start of a line. Bytes that are not UTF-8 are replaced.
-    pub(crate) fn text(&self) -> String {
+    fn text(&self) -> String {
         self.read_some();
         let buffer = self.lock();
         let bytes: Vec<u8> = buffer.bytes.iter().copied().collect();
@@ -56,14 +58,8 @@ impl CapturedStderr {
         String::from_utf8_lossy(&bytes[line.map_or(0, |end| end + 1)..]).into_owned()
     }
 
-    /// Stops the capture, and returns the text.
-    pub(crate) fn finish(&self) -> String {
-        self.stop();
-        self.text()
-    }
-
     /// Reads the available bytes, and then stops reading.
-    pub(crate) fn stop(&self) {
+    fn stop(&self) {
         self.read_some();
         let watched = self.lock().watched.take();
         if let Some((supervisor, token)) = watched
@@ -92,6 +88,70 @@ impl CapturedStderr {
     }
 }
 
+/// Which standard streams of a process are captured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Captures {
+    pub(crate) stdout: bool,
+    pub(crate) stderr: bool,
+}
+
+impl Captures {
+    /// The number of descriptors that this takes for each process.
+    pub(crate) fn count(self) -> usize {
+        usize::from(self.stdout) + usize::from(self.stderr)
+    }
+}
+
+/// The captured streams of a process.
+#[derive(Debug, Default)]
+pub(crate) struct CapturedStreams {
+    stdout: Option<Arc<CapturedOutput>>,
+    stderr: Option<Arc<CapturedOutput>>,
+}
+
+/// The ends of the pipes for the process.
+#[derive(Debug, Default)]
+pub(crate) struct StreamEnds {
+    pub(crate) stdout: Option<OwnedFd>,
+    pub(crate) stderr: Option<OwnedFd>,
+}
+
+impl CapturedStreams {
+    /// Starts the captures.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if no descriptor is available.
+    pub(crate) fn start(
+        which: Captures,
+        supervisor: &Arc<Supervisor>,
+    ) -> Result<(CapturedStreams, StreamEnds)> {
+        let (mut streams, mut ends) = (CapturedStreams::default(), StreamEnds::default());
+        let start = |is_captured: bool| {
+            let started = is_captured.then(|| CapturedOutput::start(supervisor)).transpose();
+            started.map(Option::unzip)
+        };
+        (streams.stdout, ends.stdout) = start(which.stdout)?;
+        (streams.stderr, ends.stderr) = start(which.stderr).inspect_err(|_| streams.stop())?;
+        Ok((streams, ends))
+    }
+
+    /// The end of the standard output, if that is captured.
+    pub(crate) fn stdout_tail(&self) -> Option<String> {
+        self.stdout.as_ref().map(|captured| captured.text())
+    }
+
+    /// The end of the standard error, if that is captured.
+    pub(crate) fn stderr_tail(&self) -> Option<String> {
+        self.stderr.as_ref().map(|captured| captured.text())
+    }
+
+    /// Reads the available bytes, and then stops reading.
+    pub(crate) fn stop(&self) {
+        self.stdout.iter().chain(&self.stderr).for_each(|captured| captured.stop());
+    }
+}
+
 impl Buffer {
     fn keep(&mut self, bytes: &[u8]) {
         let surplus = (self.bytes.len() + bytes.len()).saturating_sub(KEPT_BYTES);
@@ -102,7 +162,7 @@ impl Buffer {
     }
 }
 
-impl Handler for CapturedStderr {
+impl Handler for CapturedOutput {
     fn fd(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
     }
@@ -116,9 +176,9 @@ impl Handler for CapturedStderr {
     fn deadline(&self) {}
 }
 
-impl std::fmt::Debug for CapturedStderr {
+impl std::fmt::Debug for CapturedOutput {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CapturedStderr")
+        f.debug_struct("CapturedOutput")
             .field("kept_bytes", &self.lock().bytes.len())
             .finish_non_exhaustive()
     }
@@ -148,7 +208,7 @@ mod tests {
     #[test]
     fn a_tail_is_up_to_date_and_begins_with_a_line() {
         let supervisor = Supervisor::current().unwrap();
-        let (tail, write) = CapturedStderr::start(&supervisor).unwrap();
+        let (tail, write) = CapturedOutput::start(&supervisor).unwrap();
         let mut writer = std::fs::File::from(write);
         let line = "0123456789".repeat(10) + "\n";
         for _ in 0..10_000 {
