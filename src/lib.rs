@@ -187,6 +187,24 @@ pub use array::{
     ArrayRef, ArrayView, AsArrayView, Element, Frozen, LentNamed, MappedArray, MappedArrayMut,
     NamedArray, OwnedChunk, SendError, SharedArray,
 };
+/// The crate of [`Pod`](bytemuck::Pod), the trait of the elements of arrays.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::SharedArray;
+/// use brigade::bytemuck::{Pod, Zeroable};
+///
+/// #[derive(Clone, Copy, Pod, Zeroable)]
+/// #[bytemuck(crate = "brigade::bytemuck")]
+/// #[repr(C)]
+/// struct Point { x: f32, y: f32 }
+///
+/// let points = SharedArray::from_fn([2], |[i]| Point { x: i as f32, y: 0.5 })?;
+/// assert_eq!(points[[1]].x + points[[1]].y, 1.5);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+pub use bytemuck;
 #[cfg(not(loom))]
 pub use channel::{
     Connection, JoinableQueue, Pipe, PipeBuilder, Queue, QueueBuilder, SimpleQueue, Waitable,

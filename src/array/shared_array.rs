@@ -148,6 +148,32 @@ impl<T: Pod> SharedArray<T> {
         Ok(array)
     }
 
+    /// A new array with the same elements and the same shape.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`] if there is not enough memory for it.
+    ///
+    /// # Panics
+    ///
+    /// In a child that was forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let a = brigade::SharedArray::from_fn([2, 2], |[i, j]| i + j)?;
+    /// let mut b = a.try_clone()?;
+    /// assert_eq!(a, b);
+    /// b[[0, 0]] = 7;
+    /// assert_eq!(a[[0, 0]], 0);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn try_clone(&self) -> Result<SharedArray<T>> {
+        let mut copy = SharedArray::from_slice(self.as_slice())?;
+        copy.reshape(self.shape())?;
+        Ok(copy)
+    }
+
     /// The elements in row-major order, mutable.
     ///
     /// # Panics
@@ -168,6 +194,26 @@ impl<T: Pod> SharedArray<T> {
         // SAFETY: `self` is the only owner of its span, which is mapped read-write, and is borrowed
         // exclusively.
         unsafe { self.elements.as_mut_slice() }
+    }
+
+    /// The elements of [`row`](ArrayRef::row), mutable.
+    ///
+    /// # Panics
+    ///
+    /// As [`row`](ArrayRef::row), and in a child that was forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut a = brigade::SharedArray::<u32>::zeroed([2, 3])?;
+    /// a.row_mut(1).fill(7);
+    /// assert_eq!(a.as_slice(), [0, 0, 0, 7, 7, 7]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    #[must_use]
+    pub fn row_mut(&mut self, index: usize) -> &mut [T] {
+        let range = self.row_range(index);
+        &mut self.as_mut_slice()[range]
     }
 
     /// The array as a mutable `ndarray` view.
@@ -334,6 +380,27 @@ impl<T: Pod, const N: usize> IndexMut<[usize; N]> for SharedArray<T> {
     fn index_mut(&mut self, index: [usize; N]) -> &mut T {
         let offset = self.offset(&index);
         &mut self.as_mut_slice()[offset]
+    }
+}
+
+/// A one-dimensional array with a copy of the elements.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::SharedArray;
+/// let a = SharedArray::try_from(vec![1.5, 2.5])?;
+/// assert_eq!(a.as_slice(), [1.5, 2.5]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+impl<T: Pod> TryFrom<Vec<T>> for SharedArray<T> {
+    type Error = Error;
+
+    /// # Errors
+    ///
+    /// As [`SharedArray::from_slice`].
+    fn try_from(elements: Vec<T>) -> Result<SharedArray<T>> {
+        SharedArray::from_slice(&elements)
     }
 }
 
