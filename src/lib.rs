@@ -184,8 +184,8 @@ pub mod failpoint {
 
 #[cfg(not(loom))]
 pub use array::{
-    ArrayRef, ArrayView, AsArrayView, Element, Frozen, LentNamed, MappedArray, MappedArrayMut,
-    NamedArray, OwnedChunk, SendError, SharedArray,
+    ArrayRef, ArrayView, AsArrayView, Element, Frozen, LentNamed, MappedArray,
+    MappedArrayMut, NamedArray, OwnedChunk, Packed, SendError, SharedArray,
 };
 /// The crate of [`Pod`](bytemuck::Pod), the trait of the elements of arrays.
 ///
@@ -225,11 +225,11 @@ pub use object::{Holder, LockState, Participant, RegionInfo, RegionKind, RegionS
 #[cfg(not(loom))]
 pub use pool::{
     AsCompleted, ByRows, ByTiles, Elements, Fold, FoldArray, Halo, HaloRows, HaloTile, Handle,
-    Imap, LogLevel, Operand, Options, ParLoop, ParMap, Pool, PoolBuilder, PoolInfo, Progress,
-    Records, Restarts, ReturnWhen, Rows, RowsMut, RunTimes, Scratch, Shutdown, Start, Stats,
-    Subsampled, TeamBroken, TeamMember, TeamOptions, Tile, TileMut, TimelineSummary, Unfinished,
-    Unit, Waited, Whole, With, WorkerInfo, WorkerStats, WorkerStatus, as_completed, is_cancelled,
-    pools, seed_of, task_number, task_seed, wait, worker_index,
+    Imap, LogLevel, Operand, Options, ParLoop, ParMap, Pool, PoolBuilder, PoolInfo,
+    Progress, Records, Restarts, ReturnWhen, Rows, RowsMut, RunTimes, Scratch, Shutdown, Start,
+    Stats, Subsampled, TeamBroken, TeamMember, TeamOptions, Tile, TileMut, TimelineSummary,
+    Unfinished, Unit, Waited, Whole, With, WorkerInfo, WorkerStats, WorkerStatus, as_completed,
+    is_cancelled, pools, seed_of, task_number, task_seed, wait, worker_index,
 };
 pub use region::{
     Dtype, reclaim, set_arena_size, set_available_memory, set_memory_cache, set_memory_limit,

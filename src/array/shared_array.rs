@@ -20,10 +20,12 @@ use crate::sys::fork::Instance;
 
 /// An array of any number of dimensions, row-major, in memory that workers see without a copy.
 ///
-/// It has one owner: it is neither `Clone` nor serialisable. Tasks access its elements as chunks
-/// borrowed for one parallel call, as a [`Frozen`] array that many may read, or as [`OwnedChunk`]s
-/// that move into a task and back. Elements may be of any [`Pod`] type: plain data without pointers
-/// or padding.
+/// It has one owner, and is not `Clone`. Tasks access its elements as chunks borrowed for one
+/// parallel call, as a [`Frozen`] array that many may read, or as [`OwnedChunk`]s that move into a
+/// task and back. Elements may be of any [`Pod`] type: plain data without pointers or padding.
+///
+/// A task may make an array and return it, or a value that holds it. Its elements are then copied
+/// once, in the worker, into memory of the host. As an argument of a task an array is refused.
 ///
 /// The memory is anonymous; nothing remains of it when the process ends, in whatever way. A child
 /// that the program forks by hand does not have it: there an array is inert, and accesses to its
@@ -36,6 +38,20 @@ use crate::sys::fork::Instance;
 /// let mut a = SharedArray::from_fn([2, 3], |[i, j]| (10 * i + j) as f64)?;
 /// a[[1, 2]] += 0.5;
 /// assert_eq!(a.as_slice(), [0.0, 1.0, 2.0, 10.0, 11.0, 12.5]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+///
+/// An array that a task has made:
+///
+/// ```
+/// use brigade::{Pool, SharedArray};
+/// fn squares(n: usize) -> brigade::Result<SharedArray<u64>> {
+///     SharedArray::from_fn([n], |[i]| (i * i) as u64)
+/// }
+/// let pool = Pool::builder().workers(1).build()?;
+/// let made = pool.submit(|n| squares(n).map_err(|error| error.to_string()), 100_000)?;
+/// let squares = made.join()?.expect("there is memory");
+/// assert_eq!((squares.len(), squares[[300]]), (100_000, 90_000));
 /// # Ok::<(), brigade::Error>(())
 /// ```
 ///

@@ -204,7 +204,7 @@ impl Invocation<'_> {
         match &mut self.leases {
             Leases::Wire(_) => transfer::encode_back(|| encode(out)),
             Leases::Host(leases) => {
-                transfer::encode(|| encode(out)).map(|((), back)| **leases = back)
+                transfer::encode_result(|| encode(out)).map(|((), back)| **leases = back)
             }
         }
         .map_err(CodecError::Result)

@@ -5,6 +5,7 @@ mod array_transfer;
 mod batch;
 mod batch_output;
 mod batch_run;
+mod by_value;
 #[path = "../common/mod.rs"]
 mod common;
 mod completed;

@@ -268,11 +268,12 @@ impl State {
     #[inline]
     fn outcome(&mut self, index: usize, id: TaskId, drained: Drained) -> Outcome {
         let ResultMeta { status, elapsed_ns, .. } = drained.meta;
-        let payload =
-            death::payload(drained, &mut self.workers[index].granted).map_err(Box::new)?;
+        let payload = death::payload(drained, &mut self.workers[index].granted);
+        let (payload, returned) = payload.map_err(Box::new)?;
         let bytes = death::value(status, payload)?;
         let call = self.tasks.get_mut(id).and_then(TaskRecord::call_mut);
-        let leases = call.map(|call| std::mem::take(&mut call.leases)).unwrap_or_default();
+        let mut leases = call.map(|call| std::mem::take(&mut call.leases)).unwrap_or_default();
+        leases.add_returned(returned);
         Ok(EncodedResult { bytes, leases, elapsed_ns })
     }
 
