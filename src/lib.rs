@@ -184,7 +184,7 @@ pub mod failpoint {
 
 #[cfg(not(loom))]
 pub use array::{
-    ArrayRef, ArrayView, AsArrayView, Element, Frozen, LentNamed, MappedArray,
+    ArrayRef, ArrayView, AsArrayView, ChunkRecovery, Element, Frozen, LentNamed, MappedArray,
     MappedArrayMut, NamedArray, OwnedChunk, Packed, SendError, SharedArray,
 };
 /// The crate of [`Pod`](bytemuck::Pod), the trait of the elements of arrays.

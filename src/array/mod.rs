@@ -33,7 +33,8 @@
 //!    the chunk lives, it cannot be serialised, and while it is being serialised, no slice lives.
 //!    And serialising takes the right out of the handle, under its lock: a second attempt finds
 //!    none and is an error, and a later access panics. Chunks of one array are disjoint ranges,
-//!    made by `into_chunks`, which consumes the array.
+//!    made by `into_chunks`, which consumes the array. A `ChunkRecovery` takes the right only if it
+//!    has the last reference to the cell, so no handle and no lease is left that could use it.
 //! 6. *In a worker* a handle is made only by decoding a lease: an owned one at most once, a frozen
 //!    one any number of times. A handle counts as live until it is dropped or serialised back. A
 //!    worker with live handles after its task exits, and the host keeps back the result and the
@@ -82,6 +83,7 @@ pub use element::Element;
 pub use frozen::Frozen;
 pub use mapped_array::{MappedArray, MappedArrayMut};
 pub use named_array::{LentNamed, NamedArray};
-pub use owned_chunk::OwnedChunk;
+pub use owned_chunk::{ChunkRecovery, OwnedChunk};
+pub use packed::Packed;
 pub use send_error::SendError;
 pub use shared_array::SharedArray;

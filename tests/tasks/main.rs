@@ -6,6 +6,7 @@ mod batch;
 mod batch_output;
 mod batch_run;
 mod by_value;
+mod chunk_recovery;
 #[path = "../common/mod.rs"]
 mod common;
 mod completed;
