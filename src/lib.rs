@@ -225,7 +225,7 @@ pub use object::{Holder, LockState, Participant, RegionInfo, RegionKind, RegionS
 #[cfg(not(loom))]
 pub use pool::{
     AsCompleted, ByRows, ByTiles, Elements, Fold, FoldArray, Halo, HaloRows, HaloTile, Handle,
-    Imap, LogLevel, Operand, Options, ParLoop, ParMap, Pool, PoolBuilder, PoolInfo,
+    Imap, Indexed, LogLevel, Operand, Options, ParLoop, ParMap, Pool, PoolBuilder, PoolInfo,
     Progress, Records, Restarts, ReturnWhen, Rows, RowsMut, RunTimes, Scratch, Shutdown, Start,
     Stats, Subsampled, TeamBroken, TeamMember, TeamOptions, Tile, TileMut, TimelineSummary,
     Unfinished, Unit, Waited, Whole, With, WorkerInfo, WorkerStats, WorkerStatus, as_completed,

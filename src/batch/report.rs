@@ -273,6 +273,7 @@ mod tests {
             task: "",
             phase: Phase::Running,
             torn: Vec::new(),
+            items: None,
             crash_message: None,
             stderr_tail: None,
             log_tail: Vec::new(),

@@ -7,7 +7,7 @@ use crate::region::arena::Span;
 use crate::worker::call::Encoded;
 use crate::worker::grants::Grants;
 use crate::worker::host_side::Drained;
-use crate::worker::invocation;
+use crate::worker::invocation::{self, PanicReport};
 use crate::worker::queue_pair::{Place, Status};
 
 /// The bytes of a drained result, and the other spans that its worker was granted for it. A span
@@ -40,8 +40,11 @@ pub(crate) fn value(status: Status, payload: Encoded) -> std::result::Result<Enc
     let error = match status {
         Status::Value => return Ok(payload),
         Status::Panicked => {
-            let (message, location) = payload.with(invocation::decode).unwrap_or_default();
-            TaskError::Panicked { message, location }
+            let panic: PanicReport = payload.with(invocation::decode).unwrap_or_default();
+            let (message, location, item) = panic;
+            let item = item.and_then(|item| usize::try_from(item).ok());
+            let items = item.and_then(|item| Some(item..item.checked_add(1)?));
+            TaskError::Panicked { message, location, items }
         }
         Status::ArgumentCodec => codec("argument", "decoded"),
         Status::ResultCodec => codec("result", "encoded"),
@@ -70,6 +73,7 @@ pub(crate) fn report(pid: u32, reason: ExitReason, crash_message: Option<String>
         task: "",
         phase: Phase::Decoding,
         torn: Vec::new(),
+        items: None,
         crash_message: crash_message.or_else(|| child::default_crash_message(reason)),
         stderr_tail: None,
         log_tail: Vec::new(),
