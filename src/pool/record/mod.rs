@@ -2,6 +2,7 @@
 //!
 //! Nothing here uses the pool itself (`driver/core.rs`).
 
+mod arming;
 pub(crate) mod callbacks;
 pub(crate) mod completion;
 pub(crate) mod completion_queue;
