@@ -73,9 +73,9 @@ fn elements_of_any_size_come_back() {
         for pool in pools() {
             let empty = |n: usize| SharedArray::<[u8; 0]>::zeroed([n]).unwrap();
             assert_eq!(pool.submit(empty, 5).unwrap().join().unwrap().len(), 5);
-            let odd = |n: usize| SharedArray::from_fn([n], |[i]| [i as u8; 7]).unwrap();
+            let odd = |n: usize| SharedArray::from_fn([n], |[i]| [i.to_le_bytes()[0]; 7]).unwrap();
             let array = pool.submit(odd, 50_000).unwrap().join().unwrap();
-            assert!((0..50_000).all(|i| array[[i]] == [i as u8; 7]));
+            assert!((0..50_000).all(|i| array[[i]] == [i.to_le_bytes()[0]; 7]));
         }
     });
 }
