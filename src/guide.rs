@@ -15,6 +15,9 @@ struct Equipment;
 #[doc = include_str!("../docs/observing.md")]
 struct Observing;
 
+#[doc = include_str!("../docs/compiler-errors.md")]
+struct CompilerErrors;
+
 #[doc = include_str!("../docs/guide/first-minutes.md")]
 struct GuideFirstMinutes;
 

@@ -184,9 +184,27 @@ pub mod failpoint {
 
 #[cfg(not(loom))]
 pub use array::{
-    ArrayRef, ArrayView, AsArrayView, Element, Frozen, LentNamed, MappedArray, MappedArrayMut,
-    NamedArray, OwnedChunk, SendError, SharedArray,
+    ArrayRef, ArrayView, AsArrayView, ChunkRecovery, Element, Frozen, LentNamed, MappedArray,
+    MappedArrayMut, NamedArray, OwnedChunk, Packed, SendError, SharedArray,
 };
+/// The crate of [`Pod`](bytemuck::Pod), the trait of the elements of arrays.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::SharedArray;
+/// use brigade::bytemuck::{Pod, Zeroable};
+///
+/// #[derive(Clone, Copy, Pod, Zeroable)]
+/// #[bytemuck(crate = "brigade::bytemuck")]
+/// #[repr(C)]
+/// struct Point { x: f32, y: f32 }
+///
+/// let points = SharedArray::from_fn([2], |[i]| Point { x: i as f32, y: 0.5 })?;
+/// assert_eq!(points[[1]].x + points[[1]].y, 1.5);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+pub use bytemuck;
 #[cfg(not(loom))]
 pub use channel::{
     Connection, JoinableQueue, Pipe, PipeBuilder, Queue, QueueBuilder, SimpleQueue, Waitable,
@@ -207,11 +225,12 @@ pub use object::{Holder, LockState, Participant, RegionInfo, RegionKind, RegionS
 #[cfg(not(loom))]
 pub use pool::{
     AsCompleted, BroadcastOptions, ByRows, ByTiles, Elements, Fold, FoldArray, Halo, HaloRows,
-    HaloTile, Handle, Imap, LogLevel, Operand, Options, ParLoop, ParMap, Pool, PoolBuilder,
-    PoolInfo, Progress, Records, Restarts, ReturnWhen, Rows, RowsMut, RunTimes, Scratch, Shutdown,
-    Start, Stats, Subsampled, TeamBroken, TeamMember, TeamOptions, Tile, TileMut, TimelineSummary,
-    Unfinished, Unit, Waited, Whole, With, WorkerInfo, WorkerResult, WorkerStats, WorkerStatus,
-    as_completed, is_cancelled, pools, seed_of, task_number, task_seed, wait, worker_index,
+    HaloTile, Handle, Imap, Indexed, LogLevel, Operand, Options, ParLoop, ParMap, Pool,
+    PoolBuilder, PoolInfo, Progress, Records, Restarts, ReturnWhen, Rows, RowsMut, RunTimes,
+    Scratch, Shutdown, Start, Stats, Subsampled, TeamBroken, TeamMember, TeamOptions, Tile,
+    TileMut, TimelineSummary, Unfinished, Unit, Waited, Whole, With, WorkerInfo, WorkerResult,
+    WorkerStats, WorkerStatus, as_completed, is_cancelled, pools, seed_of, task_number, task_seed,
+    wait, worker_index,
 };
 pub use region::{
     Dtype, reclaim, set_arena_size, set_available_memory, set_memory_cache, set_memory_limit,

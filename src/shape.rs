@@ -1,6 +1,7 @@
 //! Shapes, strides and checked offsets, counted in elements.
 
 use std::fmt;
+use std::ops::Index;
 
 /// The largest number of dimensions of an array.
 pub const DIMENSIONS_MAX: usize = 32;
@@ -14,7 +15,7 @@ pub const DIMENSIONS_MAX: usize = 32;
 /// ```
 /// use brigade::Shape;
 /// let shape = Shape::from([2, 3]);
-/// assert_eq!((shape.dims(), shape.ndim()), (&[2, 3][..], 2));
+/// assert_eq!((shape.dims(), shape.ndim(), shape[1]), (&[2, 3][..], 2, 3));
 /// assert_eq!((shape.len_elements(), shape.size_bytes(8)), (Some(6), Some(48)));
 /// assert_eq!(shape.strides(), [3, 1]);
 /// assert_eq!(shape.to_string(), "[2, 3]");
@@ -112,6 +113,18 @@ impl Shape {
             strides[axis] = strides[axis + 1].saturating_mul(self.0[axis + 1]);
         }
         strides
+    }
+}
+
+/// The extent along one dimension.
+impl Index<usize> for Shape {
+    type Output = usize;
+
+    /// # Panics
+    ///
+    /// If there is no such dimension.
+    fn index(&self, dimension: usize) -> &usize {
+        &self.0[dimension]
     }
 }
 

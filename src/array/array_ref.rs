@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
-use std::ops::Index;
+use std::ops::{Index, Range};
 use std::slice;
 
 use bytemuck::Pod;
@@ -31,7 +31,7 @@ use crate::sys::fork::Instance;
 /// ```
 /// use brigade::{ArrayRef, SharedArray};
 /// fn trace(a: &ArrayRef<f64>) -> f64 {
-///     (0..a.shape().dims()[0]).map(|i| a[[i, i]]).sum()
+///     (0..a.shape()[0]).map(|i| a[[i, i]]).sum()
 /// }
 /// let a = SharedArray::from_fn([2, 2], |[i, j]| (10 * i + j) as f64)?;
 /// assert_eq!(trace(&a), 11.0);
@@ -129,6 +129,37 @@ impl<T: Pod> ArrayRef<T> {
     #[must_use]
     pub fn get<const N: usize>(&self, index: [usize; N]) -> Option<&T> {
         self.as_slice().get(self.shape.offset(&index)?)
+    }
+
+    /// The elements at `index` of the first dimension, in row-major order: row `index` of a matrix.
+    ///
+    /// # Panics
+    ///
+    /// If `index` lies outside, or if the array has no dimensions.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let a = brigade::SharedArray::from_fn([2, 3], |[i, j]| 10 * i + j)?;
+    /// assert_eq!(a.row(1), [10, 11, 12]);
+    /// assert_eq!((0..a.shape()[0]).map(|i| a.row(i).len()).sum::<usize>(), a.len());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    #[must_use]
+    pub fn row(&self, index: usize) -> &[T] {
+        &self.as_slice()[self.row_range(index)]
+    }
+
+    /// The positions of the elements of [`row`](ArrayRef::row).
+    pub(super) fn row_range(&self, index: usize) -> Range<usize> {
+        match self.shape.dims() {
+            // Cannot overflow: `checked_size` multiplied the nonzero extents.
+            &[rows, ref rest @ ..] if index < rows => {
+                let len: usize = rest.iter().product();
+                index * len..(index + 1) * len
+            }
+            _ => outside(&[index], &self.shape),
+        }
     }
 
     /// The array as an `ndarray` view.

@@ -107,6 +107,11 @@ impl<T: Pod> std::fmt::Debug for ArrayView<'_, T> {
 
 /// An array that can be read as a whole, or rows of one: `SharedArray`, `Frozen`, `MappedArray`,
 /// [`ArrayView`], and what [`NamedArray::lend`] returns. Other crates cannot implement it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an array of `{T}` that workers can read",
+    label = "not `SharedArray`, `Frozen`, `MappedArray` or `ArrayView`",
+    note = "copy a slice or a `Vec` into shared memory first: `SharedArray::from_slice(&x)?`"
+)]
 pub trait AsArrayView<T>: Sealed {
     /// A view of all elements.
     fn as_array_view(&self) -> ArrayView<'_, T>;

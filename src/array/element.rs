@@ -28,6 +28,11 @@ use crate::region::npy::NpyHeader;
 /// }
 /// assert_eq!(Metres::DTYPE.to_string(), "<f8");
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an element type of files and named arrays",
+    label = "not an integer or a float of 1 to 8 bytes, `[f32; 2]` or `[f64; 2]`",
+    note = "implement `brigade::Element` for a type with the layout of one; `u8` instead of `bool`"
+)]
 pub trait Element: Pod + Send + Sync {
     /// NumPy's name of the type. Its size must be that of the type; another size does not compile.
     const DTYPE: Dtype;

@@ -16,8 +16,9 @@ use crate::array::shared_array::SharedArray;
 use crate::array::wire_handle::WireHandle;
 use crate::error::Result;
 use crate::object::source::Source;
-use crate::object::transfer::{self, LeasedBytes};
+use crate::object::transfer::{self, LeasedBytes, Refusal, Taken};
 use crate::region::arena::Span;
+use crate::shape::Shape;
 use crate::sys::fork::Instance;
 
 /// An array that can no longer be written: clones and tasks share it without a copy.
@@ -107,6 +108,23 @@ impl<T: Pod> Frozen<T> {
         Ok(copy)
     }
 
+    /// The array in this slot of the leases; `shape`, of `len` elements, was checked.
+    pub(super) fn take(
+        slot: u32,
+        shape: Shape,
+        len: usize,
+    ) -> std::result::Result<Frozen<T>, Refusal> {
+        let (place, start) = match transfer::take_frozen::<T>(slot, len)? {
+            Taken::Host(span) => (FrozenBacking::Host(Arc::clone(&span)), span.as_ptr()),
+            Taken::Worker(leased) => (FrozenBacking::Worker(Arc::clone(&leased)), leased.as_ptr()),
+        };
+        // SAFETY: `take_frozen` checked that this many aligned elements of that size were leased;
+        // `place` keeps them, and they are not written: points 4 and 6 of the argument in
+        // `array/mod.rs`.
+        let elements = unsafe { ArrayRef::new(start, shape, Some(Instance::current())) };
+        Ok(Frozen { place, elements })
+    }
+
     /// The source from which a worker finds the elements; `None` in a worker.
     pub(crate) fn source(&self) -> Option<Source> {
         match &self.place {
@@ -155,20 +173,7 @@ impl<T: Pod> Serialize for Frozen<T> {
 impl<'de, T: Pod> Deserialize<'de> for Frozen<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let wire = WireHandle::deserialize(deserializer)?;
-        let (shape, len) =
-            wire.check::<T>().map_err(|refusal| D::Error::custom(transfer::noted(refusal)))?;
-        let taken = transfer::take_frozen::<T>(wire.slot, len)
-            .map_err(|refusal| D::Error::custom(transfer::noted(refusal)))?;
-        let (place, start) = match taken {
-            transfer::Taken::Host(span) => (FrozenBacking::Host(Arc::clone(&span)), span.as_ptr()),
-            transfer::Taken::Worker(leased) => {
-                (FrozenBacking::Worker(Arc::clone(&leased)), leased.as_ptr())
-            }
-        };
-        // SAFETY: `take_frozen` checked that this many aligned elements of that size were leased;
-        // `place` keeps them, and they are not written: points 4 and 6 of the argument in
-        // `array/mod.rs`.
-        let elements = unsafe { ArrayRef::new(start, shape, Some(Instance::current())) };
-        Ok(Frozen { place, elements })
+        let taken = wire.check::<T>().and_then(|(shape, len)| Frozen::take(wire.slot, shape, len));
+        taken.map_err(|refusal| D::Error::custom(transfer::noted(refusal)))
     }
 }

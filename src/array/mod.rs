@@ -18,8 +18,9 @@
 //!    (`region/spans.rs`, checked by a property test), and its memory file has no name: only this
 //!    host and its workers have it. Other processes of the same user could reach it through
 //!    `/proc`; no process can defend itself against that.
-//! 2. *A span has one owner.* `SharedArray` is neither `Clone` nor `Serialize`, so its slices
-//!    follow the borrow checker within the host. Workers reach its bytes only through a lease.
+//! 2. *A span has one owner.* `SharedArray` is not `Clone`, and serialising it copies the elements,
+//!    so its slices follow the borrow checker within the host. Workers reach its bytes only through
+//!    a lease.
 //! 3. *A loop's lease* is part of a borrow of the array that lasts for the whole call: the call
 //!    returns only when each lease is returned or its holder is dead (`pool/`).
 //! 4. *`Frozen`* has no way to write. Its span is kept by every handle and every lease, so it is
@@ -32,16 +33,18 @@
 //!    the chunk lives, it cannot be serialised, and while it is being serialised, no slice lives.
 //!    And serialising takes the right out of the handle, under its lock: a second attempt finds
 //!    none and is an error, and a later access panics. Chunks of one array are disjoint ranges,
-//!    made by `into_chunks`, which consumes the array.
+//!    made by `into_chunks`, which consumes the array. A `ChunkRecovery` takes the right only if it
+//!    has the last reference to the cell, so no handle and no lease is left that could use it.
 //! 6. *In a worker* a handle is made only by decoding a lease: an owned one at most once, a frozen
 //!    one any number of times. A handle counts as live until it is dropped or serialised back. A
 //!    worker with live handles after its task exits, and the host keeps back the result and the
 //!    leases of that task until the worker is reaped. So a handle hidden in a `static` or in a
 //!    thread never sees bytes of a later owner. A handle leaked with `mem::forget` stays live until
 //!    the worker ends.
-//! 7. *What a worker sends back* is only a slot number. The host looks it up among the leases of
-//!    that task and rebuilds the handle from its own record, never from an offset that another
-//!    process wrote.
+//! 7. *What a worker sends back* is only a slot number, or the offset of a span that the host
+//!    granted it for this result. The host looks either up among the leases of that task and
+//!    rebuilds the handle from its own record; it takes a granted span once. A worker writes to
+//!    such a span while it encodes the result, before its commit, and keeps no handle of it.
 //! 8. *Every bit pattern is a value*: elements are [`Pod`](bytemuck::Pod), so whatever a worker
 //!    leaves, even a partial or stray write, is initialised memory of the type.
 //!
@@ -63,12 +66,15 @@ mod named_array;
 mod named_open;
 mod npy_file;
 mod owned_chunk;
+mod packed;
+mod returned_array;
 mod send_error;
 mod shared_array;
 #[cfg(test)]
 mod source_tests;
 #[cfg(test)]
 mod transfer_tests;
+mod wire_elements;
 mod wire_handle;
 
 pub use array_ref::ArrayRef;
@@ -77,6 +83,7 @@ pub use element::Element;
 pub use frozen::Frozen;
 pub use mapped_array::{MappedArray, MappedArrayMut};
 pub use named_array::{LentNamed, NamedArray};
-pub use owned_chunk::OwnedChunk;
+pub use owned_chunk::{ChunkRecovery, OwnedChunk};
+pub use packed::Packed;
 pub use send_error::SendError;
 pub use shared_array::SharedArray;

@@ -26,7 +26,8 @@ use crate::sys::fork::Instance;
 ///
 /// Passing a chunk to a task moves it, even if it was passed by reference: after that the handle is
 /// empty. If the task fails, or keeps the chunk, the handle owns it again, with unspecified
-/// contents. If the handle was dropped, the chunk is lost, and the array cannot be reassembled.
+/// contents. If the handle was dropped, which `submit` does, [`recovery`](OwnedChunk::recovery)
+/// gets the chunk back. Without that the chunk is lost, and the array cannot be reassembled.
 ///
 /// # Examples
 ///
@@ -103,6 +104,35 @@ impl<T: Pod> OwnedChunk<T> {
             || self.owner_cell.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
+    /// A way to get the chunk back if the task that it will be moved into fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{OwnedChunk, Pool, SharedArray};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let mut chunks = SharedArray::from_slice(&[1u64, 2, 3, 4])?.into_chunks(2)?;
+    /// let last = chunks.pop().unwrap();
+    /// let mut recovery = last.recovery();
+    /// let crash = |_: OwnedChunk<u64>| -> OwnedChunk<u64> { std::process::abort() };
+    /// let task = pool.submit(crash, last)?;
+    /// assert!(task.join().is_err());
+    /// chunks.push(recovery.recover().expect("no task has it"));
+    /// assert_eq!(SharedArray::from_chunks(chunks)?.as_slice(), [1, 2, 3, 4]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    #[must_use]
+    pub fn recovery(&self) -> ChunkRecovery<T> {
+        let OwnedChunk { owner_cell, made_in, offset, len, elements } = self;
+        ChunkRecovery {
+            owner_cell: Arc::clone(owner_cell),
+            made_in: *made_in,
+            offset: *offset,
+            len: *len,
+            elements: *elements,
+        }
+    }
+
     /// The elements.
     ///
     /// # Panics
@@ -156,6 +186,57 @@ impl<T: Pod> OwnedChunk<T> {
                 Ok(Arc::into_inner(parent).expect("no part is left of the complete set"))
             }
         }
+    }
+}
+
+/// Gets a chunk back from a task that failed; from [`OwnedChunk::recovery`].
+///
+/// It gives no access to the elements while a handle of the chunk exists, or a task has the chunk.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::SharedArray;
+/// let chunk = SharedArray::from_slice(&[1u8, 2])?.into_chunks(2)?.remove(0);
+/// let mut recovery = chunk.recovery();
+/// assert!(recovery.recover().is_none(), "`chunk` owns it");
+/// drop(chunk);
+/// assert_eq!(recovery.recover().unwrap().as_slice(), [1, 2]);
+/// assert!(recovery.recover().is_none(), "it was recovered");
+/// # Ok::<(), brigade::Error>(())
+/// ```
+pub struct ChunkRecovery<T> {
+    owner_cell: OwnerCell,
+    made_in: Instance,
+    offset: usize,
+    len: usize,
+    elements: PhantomData<T>,
+}
+
+impl<T: Pod> ChunkRecovery<T> {
+    /// The chunk, with unspecified contents if a task had it.
+    ///
+    /// `None` if a handle of the chunk exists; if a task has it, or is not yet known to have ended;
+    /// if the task returned it, or it was recovered before; in a child that was forked by hand; and
+    /// if the task ran in a pool without processes ([`Start::InProcess`](crate::Start::InProcess)).
+    /// A failed task no longer has its chunks when [`join`](crate::Handle::join) returns the error,
+    /// except if its worker was killed and has not ended within a second.
+    #[must_use]
+    pub fn recover(&mut self) -> Option<OwnedChunk<T>> {
+        if !self.made_in.is_current() {
+            return None;
+        }
+        // The only reference: neither a handle nor a lease can take the right, or use it.
+        let owner = Arc::get_mut(&mut self.owner_cell)?;
+        let owner = owner.get_mut().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(OwnedChunk::of(owner, self.offset, self.len))
+    }
+}
+
+impl<T> fmt::Debug for ChunkRecovery<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = self.offset.saturating_add(self.len);
+        write!(f, "ChunkRecovery<{}>[{}..{end}]", std::any::type_name::<T>(), self.offset)
     }
 }
 

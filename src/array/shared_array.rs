@@ -20,10 +20,12 @@ use crate::sys::fork::Instance;
 
 /// An array of any number of dimensions, row-major, in memory that workers see without a copy.
 ///
-/// It has one owner: it is neither `Clone` nor serialisable. Tasks access its elements as chunks
-/// borrowed for one parallel call, as a [`Frozen`] array that many may read, or as [`OwnedChunk`]s
-/// that move into a task and back. Elements may be of any [`Pod`] type: plain data without pointers
-/// or padding.
+/// It has one owner, and is not `Clone`. Tasks access its elements as chunks borrowed for one
+/// parallel call, as a [`Frozen`] array that many may read, or as [`OwnedChunk`]s that move into a
+/// task and back. Elements may be of any [`Pod`] type: plain data without pointers or padding.
+///
+/// A task may make an array and return it, or a value that holds it. Its elements are then copied
+/// once, in the worker, into memory of the host. As an argument of a task an array is refused.
 ///
 /// The memory is anonymous; nothing remains of it when the process ends, in whatever way. A child
 /// that the program forks by hand does not have it: there an array is inert, and accesses to its
@@ -36,6 +38,20 @@ use crate::sys::fork::Instance;
 /// let mut a = SharedArray::from_fn([2, 3], |[i, j]| (10 * i + j) as f64)?;
 /// a[[1, 2]] += 0.5;
 /// assert_eq!(a.as_slice(), [0.0, 1.0, 2.0, 10.0, 11.0, 12.5]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+///
+/// An array that a task has made:
+///
+/// ```
+/// use brigade::{Pool, SharedArray};
+/// fn squares(n: usize) -> brigade::Result<SharedArray<u64>> {
+///     SharedArray::from_fn([n], |[i]| (i * i) as u64)
+/// }
+/// let pool = Pool::builder().workers(1).build()?;
+/// let made = pool.submit(|n| squares(n).map_err(|error| error.to_string()), 100_000)?;
+/// let squares = made.join()?.expect("there is memory");
+/// assert_eq!((squares.len(), squares[[300]]), (100_000, 90_000));
 /// # Ok::<(), brigade::Error>(())
 /// ```
 ///
@@ -148,6 +164,32 @@ impl<T: Pod> SharedArray<T> {
         Ok(array)
     }
 
+    /// A new array with the same elements and the same shape.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`] if there is not enough memory for it.
+    ///
+    /// # Panics
+    ///
+    /// In a child that was forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let a = brigade::SharedArray::from_fn([2, 2], |[i, j]| i + j)?;
+    /// let mut b = a.try_clone()?;
+    /// assert_eq!(a, b);
+    /// b[[0, 0]] = 7;
+    /// assert_eq!(a[[0, 0]], 0);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn try_clone(&self) -> Result<SharedArray<T>> {
+        let mut copy = SharedArray::from_slice(self.as_slice())?;
+        copy.reshape(self.shape())?;
+        Ok(copy)
+    }
+
     /// The elements in row-major order, mutable.
     ///
     /// # Panics
@@ -168,6 +210,26 @@ impl<T: Pod> SharedArray<T> {
         // SAFETY: `self` is the only owner of its span, which is mapped read-write, and is borrowed
         // exclusively.
         unsafe { self.elements.as_mut_slice() }
+    }
+
+    /// The elements of [`row`](ArrayRef::row), mutable.
+    ///
+    /// # Panics
+    ///
+    /// As [`row`](ArrayRef::row), and in a child that was forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut a = brigade::SharedArray::<u32>::zeroed([2, 3])?;
+    /// a.row_mut(1).fill(7);
+    /// assert_eq!(a.as_slice(), [0, 0, 0, 7, 7, 7]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    #[must_use]
+    pub fn row_mut(&mut self, index: usize) -> &mut [T] {
+        let range = self.row_range(index);
+        &mut self.as_mut_slice()[range]
     }
 
     /// The array as a mutable `ndarray` view.
@@ -334,6 +396,27 @@ impl<T: Pod, const N: usize> IndexMut<[usize; N]> for SharedArray<T> {
     fn index_mut(&mut self, index: [usize; N]) -> &mut T {
         let offset = self.offset(&index);
         &mut self.as_mut_slice()[offset]
+    }
+}
+
+/// A one-dimensional array with a copy of the elements.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::SharedArray;
+/// let a = SharedArray::try_from(vec![1.5, 2.5])?;
+/// assert_eq!(a.as_slice(), [1.5, 2.5]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+impl<T: Pod> TryFrom<Vec<T>> for SharedArray<T> {
+    type Error = Error;
+
+    /// # Errors
+    ///
+    /// As [`SharedArray::from_slice`].
+    fn try_from(elements: Vec<T>) -> Result<SharedArray<T>> {
+        SharedArray::from_slice(&elements)
     }
 }
 

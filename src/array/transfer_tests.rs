@@ -275,3 +275,25 @@ fn a_primitive_with_a_name_crosses_by_it_and_one_without_only_in_a_task() {
     let ((), nameless) = Memory::create(&spec, |_| Ok(())).unwrap();
     assert!(postcard::to_allocvec(&Handle(nameless)).is_err());
 }
+
+#[test]
+fn an_array_that_a_task_returns_is_taken_once_and_as_it_is() {
+    type Two = (SharedArray<u64>, SharedArray<u64>);
+    let array = SharedArray::from_fn([100, 100], |[i, j]| (i * j) as u64).unwrap();
+    let returned = || encode_result(|| postcard::to_allocvec(&array)).unwrap();
+    let (bytes, leases) = returned();
+    assert!(bytes.len() < 100, "its elements are in a span");
+    assert!(postcard::from_bytes::<SharedArray<u64>>(&bytes).is_err(), "there is no call");
+    let back: SharedArray<u64> = redeem(leases, || postcard::from_bytes(&bytes)).unwrap();
+    assert_eq!(back, array);
+    assert_ne!(back.as_slice().as_ptr(), array.as_slice().as_ptr());
+    let (bytes, leases) = returned();
+    let twice = [bytes.clone(), bytes.clone()].concat();
+    assert!(redeem(leases, || postcard::from_bytes::<Two>(&twice)).is_err());
+    let (_, leases) = returned();
+    assert!(redeem(leases, || postcard::from_bytes::<SharedArray<i64>>(&bytes)).is_err());
+    // The bytes of another call, which has no span there.
+    let (_, leases) = encode_result(|| postcard::to_allocvec(&1u8)).unwrap();
+    assert!(redeem(leases, || postcard::from_bytes::<SharedArray<u64>>(&bytes)).is_err());
+    assert!(pack(&array).is_err(), "it is no argument");
+}

@@ -273,6 +273,7 @@ mod tests {
             task: "",
             phase: Phase::Running,
             torn: Vec::new(),
+            items: None,
             crash_message: None,
             stdout_tail: None,
             stderr_tail: None,

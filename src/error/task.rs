@@ -20,21 +20,28 @@ use crate::exit::ExitReason;
 #[non_exhaustive]
 pub enum TaskError {
     /// The function panicked. Its worker continues.
-    #[error("the task panicked at {location}: {message}")]
+    #[error("the task panicked at {location}: {message}{}", OfItems(.items.as_ref()))]
     Panicked {
         /// The panic's message, or a note that its payload is not text.
         message: String,
         /// `file:line:column`.
         location: String,
+        /// See [`items`](TaskError::items).
+        items: Option<Range<usize>>,
     },
     /// Its worker died while it ran.
     #[error("{0}")]
     Died(Box<Death>),
     /// It ran longer than its timeout; its worker was killed.
-    #[error("the task ran longer than its timeout of {after:?}; its worker was killed")]
+    #[error(
+        "the task ran longer than its timeout of {after:?}; its worker was killed{}",
+        OfItems(.items.as_ref())
+    )]
     TimedOut {
         /// The timeout.
         after: Duration,
+        /// See [`items`](TaskError::items).
+        items: Option<Range<usize>>,
     },
     /// It was cancelled before it started, or killed on request.
     #[error("the task was cancelled")]
@@ -51,6 +58,71 @@ pub enum TaskError {
         /// The codec's message.
         reason: String,
     },
+}
+
+impl TaskError {
+    /// The positions of the items at which a call over items, such as [`map`](crate::Pool::map),
+    /// failed. `None` for other tasks, and for the other errors.
+    ///
+    /// It is one item if the function panicked, or if the items were sent one by one, as those of
+    /// [`imap`](crate::Pool::imap) are. If a worker died, or a batch of items timed out, it is the
+    /// batch, of which one item is the cause; [`chunk_size(1)`](crate::Options::chunk_size) finds
+    /// that one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Error, Pool};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let error = pool.map([3u32, 1, 0, 2], |n| 6 / n).unwrap_err();
+    /// let Error::Task(error) = error else { panic!("{error}") };
+    /// assert_eq!(error.items(), Some(2..3));
+    /// assert!(error.to_string().ends_with("divide by zero, at item 2"));
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub fn items(&self) -> Option<Range<usize>> {
+        match self {
+            TaskError::Panicked { items, .. } | TaskError::TimedOut { items, .. } => items.clone(),
+            TaskError::Died(death) => death.items.clone(),
+            TaskError::Cancelled | TaskError::Codec { .. } => None,
+        }
+    }
+
+    /// Sets the positions for a batch of these items. What is set already are positions in the
+    /// batch.
+    pub(crate) fn set_items(&mut self, batch: &Range<usize>) {
+        let items = match self {
+            TaskError::Panicked { items, .. } | TaskError::TimedOut { items, .. } => items,
+            TaskError::Died(death) => &mut death.items,
+            TaskError::Cancelled | TaskError::Codec { .. } => return,
+        };
+        let inside = items.take().filter(|items| items.end <= batch.len());
+        *items = Some(
+            inside
+                .map_or(batch.clone(), |items| batch.start + items.start..batch.start + items.end),
+        );
+    }
+}
+
+/// Writes the positions of the items of an error.
+struct OfItems<'a>(Option<&'a Range<usize>>);
+
+impl fmt::Display for OfItems<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => Ok(()),
+            Some(items) if items.len() == 1 => write!(f, ", at item {}", items.start),
+            Some(items) => {
+                write!(
+                    f,
+                    ", at one of the items {} to {}",
+                    items.start,
+                    items.end.saturating_sub(1)
+                )
+            }
+        }
+    }
 }
 
 /// A report of the death of a worker, or of a one-off process, that ran a task.
@@ -92,6 +164,8 @@ pub struct Death {
     /// contents are unspecified now. In loops over rows, ranges of rows; over tiles, of the
     /// tiles' numbers.
     pub torn: Vec<Range<usize>>,
+    /// See [`TaskError::items`].
+    pub items: Option<Range<usize>>,
     /// What the worker's panic hook or overflow handler recorded, if anything.
     pub crash_message: Option<String>,
     /// The end of its standard output, if that was captured.
@@ -120,6 +194,7 @@ impl fmt::Display for Death {
         if !self.torn.is_empty() {
             write!(f, ", torn output {:?}", self.torn)?;
         }
+        OfItems(self.items.as_ref()).fmt(f)?;
         if let Some(words) = &self.crash_message {
             write!(f, ", crash message: {words}")?;
         }

@@ -86,6 +86,11 @@ pub(crate) use private::{Addend, Mask};
 /// assert_eq!(total(&pool, &SharedArray::from_slice(&[200u8, 100])?)?, 300u64);
 /// # Ok::<(), brigade::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a number that workers compute with",
+    label = "not an integer or a float of 1 to 8 bytes",
+    note = "a loop computes with any `Pod` type: `pool.par_chunks(&x, 4096)`"
+)]
 pub trait Number: Pod + Debug + PartialOrd + Send + Sync + Convert {
     /// The result type of a sum: `i64`, `u64`, or the type itself for floats.
     type Sum: Number;
@@ -170,6 +175,11 @@ pub trait Number: Pod + Debug + PartialOrd + Send + Sync + Convert {
 /// assert_eq!(counts(&pool, &x)?.as_slice(), [1, 0, 2]);
 /// # Ok::<(), brigade::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an integer of 8 to 64 bits",
+    label = "a float, or another type",
+    note = "convert floats first: `pool.cast::<_, i64>(&x)?`"
+)]
 pub trait Integer: Number {}
 
 macro_rules! mask {

@@ -24,7 +24,7 @@ pub use api::shutdown::Shutdown;
 pub use api::stats::{Stats, WorkerStats};
 pub use api::timeline::TimelineSummary;
 pub use driver::progress::Progress;
-pub use items::{Imap, Options};
+pub use items::{Imap, Indexed, Options};
 pub use loops::{
     ByRows, ByTiles, Elements, Fold, FoldArray, Halo, HaloRows, HaloTile, Operand, ParLoop, ParMap,
     Records, Rows, RowsMut, Scratch, Subsampled, Tile, TileMut, Unit, Whole,

@@ -436,7 +436,7 @@ mod tests {
 
     fn failed() -> Outcome {
         let (message, location) = ("no".into(), "here".into());
-        Err(Box::new(Error::Task(TaskError::Panicked { message, location })))
+        Err(Box::new(Error::Task(TaskError::Panicked { message, location, items: None })))
     }
 
     #[test]
@@ -487,7 +487,7 @@ mod tests {
             || Err(Box::new(Error::Task(TaskError::Died(Box::new(report(1, reason, None))))));
         let panicked = |message: &str| -> Outcome {
             let (message, location) = (message.to_owned(), "here".into());
-            Err(Box::new(Error::Task(TaskError::Panicked { message, location })))
+            Err(Box::new(Error::Task(TaskError::Panicked { message, location, items: None })))
         };
         let outcome = conclude::<u8>(vec![(Part::Member, failed()), (Part::Cause, died())]);
         assert!(matches!(outcome, Err(Error::Task(TaskError::Died(_)))), "{outcome:?}");

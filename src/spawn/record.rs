@@ -25,6 +25,7 @@ use crate::sys::poll::is_readable;
 use crate::worker::call::{Call, Encoded, TaskId};
 use crate::worker::child::WorkerConfig;
 use crate::worker::death::{self, phase_of};
+use crate::worker::grants::Grants;
 use crate::worker::host_side::HostSide;
 use crate::worker::launch::Launch;
 use crate::worker::link::{ChildLink, LinkOwner};
@@ -68,7 +69,7 @@ struct ProcessState {
     /// This program sent it SIGKILL.
     is_killed_by_us: bool,
     /// Spans that were granted for its result.
-    granted: Vec<Span>,
+    granted: Grants,
     link: Option<Arc<ChildLink>>,
 }
 
@@ -104,7 +105,7 @@ impl ProcessRecord {
             end: None,
             outcome: None,
             is_killed_by_us: false,
-            granted: Vec::new(),
+            granted: Grants::default(),
             link: None,
         };
         Ok(Arc::new(ProcessRecord {
@@ -225,8 +226,12 @@ impl ProcessRecord {
         let call = state.call.take();
         self.sweep(call.as_ref());
         let outcome = match committed {
-            Some((status, payload)) => match death::value(status, payload) {
-                Ok(bytes) => Ok((bytes, call.map(|call| call.leases).unwrap_or_default())),
+            Some((status, (payload, returned))) => match death::value(status, payload) {
+                Ok(bytes) => {
+                    let mut leases = call.map(|call| call.leases).unwrap_or_default();
+                    leases.add_returned(returned);
+                    Ok((bytes, leases))
+                }
                 Err(error) => Err(*error),
             },
             None => {
@@ -407,9 +412,6 @@ impl ProcessRecord {
 /// How long to wait for the end of a killed process.
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The most spans that a process may be granted.
-const GRANTS_MAX: usize = 2;
-
 pub(super) const SIGINT: i32 = 2;
 pub(super) const SIGKILL: i32 = 9;
 pub(super) const SIGTERM: i32 = 15;
@@ -455,17 +457,12 @@ impl Drop for NotifyOnDrop<'_> {
 struct LinkToProcess(Weak<ProcessRecord>);
 
 impl LinkOwner for LinkToProcess {
-    fn grant(&self, len: u64) -> Option<u64> {
+    fn grant(&self, seq: u64, len: u64) -> Option<u64> {
         let record = self.0.upgrade()?;
         let span = record.arena.reserve(usize::try_from(len).ok()?, Contents::Stale).ok()?;
         let offset = span.offset();
         let mut state = record.lock();
-        // A process requests one span, for its result; more requests are an error.
-        if state.end.is_some() || state.granted.len() >= GRANTS_MAX {
-            return None;
-        }
-        state.granted.push(span);
-        Some(offset)
+        (state.end.is_none() && state.granted.add(seq, span)).then_some(offset)
     }
 
     fn argument_copied(&self) {

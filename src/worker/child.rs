@@ -73,8 +73,9 @@ struct WorkerIdentity {
     read_only: std::ops::Range<usize>,
     is_one_off: bool,
     index: usize,
+    socket: &'static Socket,
     /// Keeps the mapping of `queues`, whatever else is dropped.
-    _windows: Windows,
+    windows: Windows,
 }
 
 static IDENTITY: OnceLock<WorkerIdentity> = OnceLock::new();
@@ -212,8 +213,10 @@ impl Worker {
             read_only: windows.read_only_range(),
             is_one_off,
             index: config.index,
-            _windows: windows.clone(),
+            socket,
+            windows: windows.clone(),
         });
+        transfer::set_store_result(store_result);
         current_task::set_seed(config.seed);
         install_panic_hook();
         signal::catch_faults(on_fault)
@@ -319,7 +322,7 @@ impl Worker {
         if WorkerSide::fits_ring(out.len()) {
             self.queues.commit(status, leaving, ResultBody::Bytes(out));
         } else {
-            match self.write_to_span(out) {
+            match write_to_span(out) {
                 Ok(at) => {
                     let len = out.len();
                     self.queues.commit(status, leaving, ResultBody::Span { at, len });
@@ -409,31 +412,42 @@ impl Worker {
         let is_large = |max| sched::resident_private_bytes().is_ok_and(|used| used > max);
         memory_soft_bytes.is_some_and(is_large).then_some(LeaveReason::Memory)
     }
+}
 
-    /// Requests a span from the host and writes a result there. Returns its offset.
-    fn write_to_span(&self, bytes: &[u8]) -> std::result::Result<u64, String> {
-        #[cfg(feature = "failpoints")]
-        failpoint::hit(Point::WorkerSpanRequest);
-        let len = bytes.len() as u64;
-        let ask = SpanMessage { len, offset: 0 };
-        self.socket.send(bytemuck::bytes_of(&ask), &[]).map_err(|error| error.to_string())?;
-        let mut answer = SpanMessage { len: 0, offset: 0 };
-        match self.socket.receive(bytemuck::bytes_of_mut(&mut answer)) {
-            Ok(Received::Message(..)) if answer.len == len => {
-                #[cfg(feature = "failpoints")]
-                failpoint::hit(Point::WorkerSpanGranted);
-                // SAFETY: the host granted this span, of `len` bytes, to this worker alone, and
-                // reads it when the result is committed; the result is encoded in private memory.
-                let copied = unsafe { self.windows.copy_in(answer.offset, bytes) };
-                copied.map_err(|error| error.to_string())?;
-                Ok(answer.offset)
-            }
-            Ok(Received::Message(..)) => Err(format!("no memory for a result of {len} bytes")),
-            Ok(Received::WouldBlock | Received::Closed) | Err(_) if self.is_one_off() => {
-                Err("its function has closed the socket to the host".into())
-            }
-            Ok(Received::WouldBlock | Received::Closed) | Err(_) => process::exit_now(EXIT_SETUP),
+/// Copies a part of the running task's result into a span; `None` without memory.
+fn store_result(bytes: &[u8]) -> Option<u64> {
+    write_to_span(bytes).ok()
+}
+
+/// Requests a span from the host for the running task, and writes a result there, or a part of it.
+/// Returns the span's offset.
+fn write_to_span(bytes: &[u8]) -> std::result::Result<u64, String> {
+    let WorkerIdentity { queues, socket, windows, is_one_off, .. } =
+        identity().ok_or("a result is written by the worker alone")?;
+    #[cfg(feature = "failpoints")]
+    failpoint::hit(Point::WorkerSpanRequest);
+    let len = bytes.len() as u64;
+    // Relaxed: this process wrote the word, on this thread, when it claimed the task.
+    let seq = queues.header.phase.load(Ordering::Relaxed) >> 2;
+    let request = SpanMessage { len, offset: seq };
+    socket.send(bytemuck::bytes_of(&request), &[]).map_err(|error| error.to_string())?;
+    let mut answer = SpanMessage { len: 0, offset: 0 };
+    match socket.receive(bytemuck::bytes_of_mut(&mut answer)) {
+        Ok(Received::Message(..)) if answer.len == len => {
+            #[cfg(feature = "failpoints")]
+            failpoint::hit(Point::WorkerSpanGranted);
+            // SAFETY: the host granted this span, of `len` bytes, to this worker alone, and reads
+            // it when the result is committed; the result is in private memory, or in an array of
+            // this process's own arena.
+            let copied = unsafe { windows.copy_in(answer.offset, bytes) };
+            copied.map_err(|error| error.to_string())?;
+            Ok(answer.offset)
         }
+        Ok(Received::Message(..)) => Err(format!("no memory for a result of {len} bytes")),
+        Ok(Received::WouldBlock | Received::Closed) | Err(_) if *is_one_off => {
+            Err("its function has closed the socket to the host".into())
+        }
+        Ok(Received::WouldBlock | Received::Closed) | Err(_) => process::exit_now(EXIT_SETUP),
     }
 }
 

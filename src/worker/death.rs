@@ -5,23 +5,26 @@ use crate::exit::ExitReason;
 use crate::process::child;
 use crate::region::arena::Span;
 use crate::worker::call::Encoded;
+use crate::worker::grants::Grants;
 use crate::worker::host_side::Drained;
-use crate::worker::invocation;
+use crate::worker::invocation::{self, PanicReport};
 use crate::worker::queue_pair::{Place, Status};
 
-/// The bytes of a drained result. A span must be one that the host has granted to the worker; its
-/// length is the granted one.
+/// The bytes of a drained result, and the other spans that its worker was granted for it. A span
+/// must be one that the host has granted to the worker; its length is the granted one.
 ///
 /// # Errors
 ///
 /// [`Error::Corrupt`] for a span that was not granted.
-pub(crate) fn payload(drained: Drained, granted: &mut Vec<Span>) -> Result<Encoded> {
-    let Place::Span(offset) = drained.meta.place else { return Ok(drained.bytes) };
-    let Some(at) = granted.iter().position(|span| span.offset() == offset) else {
+pub(crate) fn payload(drained: Drained, grants: &mut Grants) -> Result<(Encoded, Vec<Span>)> {
+    let mut spans = grants.take(drained.seq);
+    let Place::Span(offset) = drained.meta.place else { return Ok((drained.bytes, spans)) };
+    let Some(at) = spans.iter().position(|span| span.offset() == offset) else {
         let found = format!("a span at {offset}, which was not granted");
         return Err(Error::Corrupt { what: "a result slot", found });
     };
-    Ok(Encoded::Span(granted.swap_remove(at)))
+    let body = spans.swap_remove(at);
+    Ok((Encoded::Span(body), spans))
 }
 
 /// The value that a call returned, or why it has none.
@@ -37,8 +40,11 @@ pub(crate) fn value(status: Status, payload: Encoded) -> std::result::Result<Enc
     let error = match status {
         Status::Value => return Ok(payload),
         Status::Panicked => {
-            let (message, location) = payload.with(invocation::decode).unwrap_or_default();
-            TaskError::Panicked { message, location }
+            let panic: PanicReport = payload.with(invocation::decode).unwrap_or_default();
+            let (message, location, item) = panic;
+            let item = item.and_then(|item| usize::try_from(item).ok());
+            let items = item.and_then(|item| Some(item..item.checked_add(1)?));
+            TaskError::Panicked { message, location, items }
         }
         Status::ArgumentCodec => codec("argument", "decoded"),
         Status::ResultCodec => codec("result", "encoded"),
@@ -67,6 +73,7 @@ pub(crate) fn report(pid: u32, reason: ExitReason, crash_message: Option<String>
         task: "",
         phase: Phase::Decoding,
         torn: Vec::new(),
+        items: None,
         crash_message: crash_message.or_else(|| child::default_crash_message(reason)),
         stdout_tail: None,
         stderr_tail: None,

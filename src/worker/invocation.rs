@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -200,11 +201,13 @@ impl Invocation<'_> {
         encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
     ) -> std::result::Result<(), CodecError> {
         (self.progress)(Phase::Publishing);
+        // A panic from here on is not one of the function.
+        BEGUN.set(0);
         let out = &mut *self.out;
         match &mut self.leases {
             Leases::Wire(_) => transfer::encode_back(|| encode(out)),
             Leases::Host(leases) => {
-                transfer::encode(|| encode(out)).map(|((), back)| **leases = back)
+                transfer::encode_result(|| encode(out)).map(|((), back)| **leases = back)
             }
         }
         .map_err(CodecError::Result)
@@ -216,10 +219,21 @@ impl Invocation<'_> {
     }
 }
 
+/// Message and location of a panic, and the position in its batch of the item that panicked.
+pub(crate) type PanicReport = (String, String, Option<u64>);
+
+thread_local! {
+    /// How many items of its batch the function was called for.
+    static BEGUN: Cell<u64> = const { Cell::new(0) };
+}
+
 /// Items for a user's function. The floating-point mode is reset before each item, because which
 /// items run before it in the same task depends on timing.
 pub(crate) fn each<A>(items: Vec<A>) -> impl Iterator<Item = A> {
-    items.into_iter().inspect(|_| FloatMode::reset())
+    items.into_iter().inspect(|_| {
+        FloatMode::reset();
+        BEGUN.set(BEGUN.get() + 1);
+    })
 }
 
 /// Writes values into a payload, preceded by their count.
@@ -353,9 +367,12 @@ where
 
 /// Runs a trampoline and catches its panics. `out` holds the payload of the returned status.
 pub(crate) fn run(trampoline: Trampoline, invocation: &mut Invocation<'_>) -> Status {
+    // A task in this process may run in another one.
+    let outer = BEGUN.replace(0);
     let mode = FloatMode::standard();
     let ended = catch_unwind(AssertUnwindSafe(|| trampoline(invocation)));
     drop(mode);
+    let begun = BEGUN.replace(outer);
     let out = &mut *invocation.out;
     match ended {
         Ok(Ok(())) => Status::Value,
@@ -370,8 +387,10 @@ pub(crate) fn run(trampoline: Trampoline, invocation: &mut Invocation<'_>) -> St
         }
         Err(payload) => {
             out.clear();
-            // Two strings always encode.
-            let _ = encode_onto(out, &panic::take_message(payload));
+            let (message, location) = panic::take_message(payload);
+            let report: PanicReport = (message, location, begun.checked_sub(1));
+            // Strings and a number always encode.
+            let _ = encode_onto(out, &report);
             Status::Panicked
         }
     }

@@ -24,7 +24,8 @@ use crate::worker::logs::source::LogSource;
 #[repr(C)]
 pub(crate) struct SpanMessage {
     pub(crate) len: u64,
-    /// The offset of the granted span in the arena.
+    /// In a request the sequence number of the task, in the answer the offset of the granted span
+    /// in the arena.
     pub(crate) offset: u64,
 }
 
@@ -35,8 +36,8 @@ impl SpanMessage {
 
 /// Handles the messages of a child. Called on the supervisor's thread.
 pub(crate) trait LinkOwner: Send + Sync {
-    /// Reserves a span for a result. Returns its offset, or `None` without memory.
-    fn grant(&self, len: u64) -> Option<u64>;
+    /// Reserves a span for the result of task `seq`. Returns its offset, or `None` without memory.
+    fn grant(&self, seq: u64, len: u64) -> Option<u64>;
 
     /// The child has copied its argument.
     fn argument_copied(&self) {}
@@ -122,7 +123,7 @@ impl Handler for ChildLink {
                 if len == 0 {
                     return self.owner.argument_copied();
                 }
-                let answer = match self.owner.grant(len) {
+                let answer = match self.owner.grant(message.offset, len) {
                     Some(offset) => SpanMessage { len, offset },
                     None => SpanMessage { len: 0, offset: 0 },
                 };

@@ -23,6 +23,8 @@ pub(crate) mod current_task;
 #[cfg(not(loom))]
 pub(crate) mod death;
 #[cfg(not(loom))]
+pub(crate) mod grants;
+#[cfg(not(loom))]
 pub(crate) mod host_side;
 #[cfg(not(loom))]
 pub(crate) mod invocation;

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub(crate) const SLOTS: u64 = SLOTS_LEN as u64;
 /// No process id: what `ready` holds while a worker makes its state again.
 pub(crate) const REBUILDING: u32 = u32::MAX;
-const SLOTS_LEN: usize = 256;
+pub(crate) const SLOTS_LEN: usize = 256;
 /// The largest payload inside a task slot, in bytes.
 pub(crate) const TASK_INLINE_BYTES: usize = TASK_INLINE_WORDS * 8;
 /// The largest payload inside a result slot, in bytes.

@@ -202,7 +202,7 @@ fn panics_of_any_payload_leave_the_worker_alive() {
                 _ => pool.submit(|()| -> () { std::panic::panic_any(Rude) }, ()),
             };
             match handle.unwrap().join().unwrap_err() {
-                Error::Task(TaskError::Panicked { message, location }) => {
+                Error::Task(TaskError::Panicked { message, location, .. }) => {
                     assert!(message.contains(expected), "{message}");
                     assert!(location.contains("worker_death.rs"), "{location}");
                 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::common::alone::{alone, progress};
 use crate::common::tasks::{forever, with};
-use crate::common::time::{spend_millis, wait_for};
+use crate::common::time::{ThreadId, spend_millis, wait_for};
 use brigade::{Error, Handle, TaskError};
 
 /// Unparks a thread, and counts how often.
@@ -161,5 +161,91 @@ fn a_waker_that_panics_delays_no_other() {
         }
         assert_eq!((0..3).map(|_| values.recv().unwrap()).sum::<u32>(), 3);
         pool.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn a_future_waits_for_room_without_its_thread_and_submits_when_there_is_some() {
+    alone(|| {
+        let pool = with(1).queue_limit(1).build().unwrap();
+        let hangs = pool.submit(|()| forever(), ()).unwrap();
+        let waits = pool.submit(slow, 3).unwrap();
+        let submitter = ThreadId::current();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                // It is parked by its executor, and not in the pool.
+                submitter.wait_until_blocked();
+                hangs.kill(Duration::ZERO).unwrap();
+            });
+            // More futures than there is room.
+            let sum = block_on(async {
+                let mut sum = 0;
+                for n in 0..50u32 {
+                    sum += pool.submit_async(slow, n).await.unwrap().await.unwrap();
+                }
+                sum
+            });
+            assert_eq!(sum, 49 * 50 / 2);
+        });
+        assert_eq!(waits.join().unwrap(), 3);
+        assert!(hangs.join().is_err());
+    });
+}
+
+#[test]
+fn futures_of_many_threads_share_the_room_of_a_pool() {
+    alone(|| {
+        let pool = with(2).queue_limit(1).build().unwrap();
+        thread::scope(|scope| {
+            for thread in 0..6 {
+                let pool = &pool;
+                scope.spawn(move || {
+                    for n in 0..40u32 {
+                        let task = block_on(pool.submit_async(slow, thread * 100 + n)).unwrap();
+                        assert_eq!(block_on(task).unwrap(), thread * 100 + n);
+                    }
+                    progress();
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn a_future_that_waits_for_room_ends_with_its_pool_and_may_be_dropped() {
+    alone(|| {
+        let pool = with(1).queue_limit(1).build().unwrap();
+        let hangs = pool.submit(|()| forever(), ()).unwrap();
+        let waits = pool.submit(slow, 3).unwrap();
+        let unpark = Arc::new(Unpark(thread::current(), AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&unpark));
+        let mut context = Context::from_waker(&waker);
+        for _ in 0..3 {
+            let mut dropped = pin!(pool.submit_async(slow, 1));
+            assert!(dropped.as_mut().poll(&mut context).is_pending());
+            assert!(dropped.as_mut().poll(&mut context).is_pending());
+        }
+        assert!(waits.cancel());
+        wait_for(|| unpark.1.load(Ordering::Relaxed) == 1);
+        let fills = block_on(pool.submit_async(slow, 2)).unwrap();
+        let mut ends = pin!(pool.submit_async(slow, 1));
+        assert!(ends.as_mut().poll(&mut context).is_pending());
+        pool.terminate().unwrap();
+        let error = block_on(ends).map(drop).unwrap_err();
+        assert!(matches!(error, Error::Closed { .. }), "{error}");
+        assert!(hangs.join().is_err() && fills.join().is_err());
+    });
+}
+
+#[test]
+fn a_future_that_cancels_on_drop_cancels_its_task() {
+    alone(|| {
+        let pool = with(1).build().unwrap();
+        let until_cancelled = |()| while !brigade::is_cancelled() {};
+        let mut context = Context::from_waker(Waker::noop());
+        let mut dropped = pool.submit(until_cancelled, ()).unwrap().cancel_on_drop();
+        assert!(Pin::new(&mut dropped).poll(&mut context).is_pending());
+        drop(dropped);
+        assert_eq!(block_on(pool.submit(slow, 2).unwrap()).unwrap(), 2);
     });
 }

@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 
 /// The steps that a worker takes for every task, with the phase that its death there must report:
 /// `None` if the task has not started or is committed, so that its value still arrives.
-const OF_A_TASK: [(Point, Option<Phase>); 8] = [
+pub(crate) const OF_A_TASK: [(Point, Option<Phase>); 8] = [
     (Point::WorkerBeforeClaim, None),
     (Point::WorkerAfterClaim, Some(Phase::Decoding)),
     (Point::WorkerBeforeRun, Some(Phase::Running)),

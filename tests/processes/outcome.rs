@@ -29,7 +29,7 @@ fn a_panic_is_an_error_with_message_and_location_and_exit_code_101() {
         let panics = Process::spawn(|n: u32| -> u32 { panic!("number {n}") }, 7).unwrap();
         assert_eq!(panics.wait().unwrap(), ExitReason::Code(101));
         match panics.join().unwrap_err() {
-            Error::Task(TaskError::Panicked { message, location }) => {
+            Error::Task(TaskError::Panicked { message, location, .. }) => {
                 assert_eq!(message, "number 7");
                 assert!(location.contains("outcome.rs"), "{location}");
             }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::alone::{alone, workers};
 use crate::common::processes::send;
+use crate::common::tasks::{count, counted, same, tally};
 use crate::common::time::{ThreadId, spend_millis, wait_for};
 use brigade::{
     Error, Handle, Pool, Process, ReturnWhen, SharedArray, Start, TaskError, as_completed, wait,
@@ -406,4 +407,31 @@ fn a_result_whose_decoding_panics_is_a_codec_error_for_every_caller() {
         check(Process::spawn(Touchy, host).unwrap().join());
         assert_eq!(pool.submit(|n: u8| n + 1, 1).unwrap().join().unwrap(), 2);
     });
+}
+
+#[test]
+fn a_handle_that_cancels_on_drop_cancels_a_task_that_waits_or_runs() {
+    alone(|| {
+        let pool = one();
+        let path = tally("dropped");
+        let until_cancelled = |path: String| {
+            count(&path);
+            while !brigade::is_cancelled() {}
+        };
+        let runs = pool.submit(until_cancelled, path.clone()).unwrap().cancel_on_drop();
+        wait_for(|| counted(&path) == 1);
+        let waits = pool.submit(count_in, path.clone()).unwrap().cancel_on_drop();
+        let detached = pool.submit(count_in, path.clone()).unwrap();
+        drop((waits, runs));
+        drop(detached);
+        let joined = pool.submit(same, 3).unwrap().cancel_on_drop();
+        assert_eq!(joined.join().unwrap(), 3);
+        assert_eq!(counted(&path), 2, "the one that waited has not run");
+        assert_eq!((pool.stats().cancelled, pool.stats().succeeded), (1, 3));
+        std::fs::remove_file(path).unwrap();
+    });
+}
+
+fn count_in(path: String) {
+    count(&path);
 }

@@ -5,6 +5,8 @@ mod array_transfer;
 mod batch;
 mod batch_output;
 mod batch_run;
+mod by_value;
+mod chunk_recovery;
 #[path = "../common/mod.rs"]
 mod common;
 mod completed;

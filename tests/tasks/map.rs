@@ -255,3 +255,116 @@ fn a_shared_value_whose_drop_panics_fails_no_call_that_comes_after() {
         assert_eq!(pool.stats().restarts, 0);
     });
 }
+
+/// A result that cannot be encoded if it is 3.
+#[derive(serde::Deserialize)]
+struct Picky(u32);
+
+impl serde::Serialize for Picky {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        assert!(self.0 != 3, "picky");
+        serializer.serialize_u32(self.0)
+    }
+}
+
+fn items_of<R>(outcome: Result<R, Error>) -> std::ops::Range<usize> {
+    let Err(Error::Task(error)) = outcome.map(drop) else { panic!("a task has failed") };
+    error.items().unwrap_or_else(|| panic!("no items: {error}"))
+}
+
+#[test]
+fn the_error_of_a_call_over_items_has_the_position_of_the_item() {
+    alone(|| {
+        let pool = pool(2);
+        let in_process = Pool::builder().start(Start::InProcess).build().unwrap();
+        let panics = |n: u32| assert!(n != 4321, "item {n}");
+        for pool in [&pool, &in_process] {
+            // Exact, whatever the size of the batch.
+            assert_eq!(items_of(pool.map(0..10_000u32, panics)), 4321..4322);
+            assert_eq!(items_of(pool.with(7u8).map(4320..4330u32, |_, n| assert!(n < 4325))), 5..6);
+            let pairs = (0..10u32).map(|n| (n, n));
+            assert_eq!(items_of(pool.starmap(pairs, |a: u32, b: u32| assert!(a + b < 12))), 6..7);
+            let chunked = pool.options().chunk_size(4).map(0..8u32, Picky);
+            assert_eq!(items_of(chunked), 0..4, "the function had returned");
+            let mut results = pool.imap(4319..4323u32, 3, panics).unwrap();
+            assert_eq!(items_of(results.by_ref().find(Result::is_err).unwrap()), 2..3);
+            let error =
+                pool.submit(|()| -> () { panic!("no item") }, ()).unwrap().join().unwrap_err();
+            assert!(matches!(error, Error::Task(error) if error.items().is_none()));
+        }
+        let dies = |n: u32| if n == 25 { std::process::abort() } else { n };
+        assert_eq!(items_of(pool.options().chunk_size(10).map(0..40, dies)), 20..30);
+        let error = pool.options().chunk_size(1).map(0..40, dies).map(drop).unwrap_err();
+        assert!(error.to_string().contains(", at item 25"), "{error}");
+        let late = pool.options().chunk_size(2).timeout(std::time::Duration::from_millis(100));
+        let hangs = |n: u32| {
+            if n == 3 {
+                std::thread::park()
+            }
+        };
+        let error = late.map(0..8, hangs).map(drop).unwrap_err();
+        assert!(error.to_string().ends_with(", at one of the items 2 to 3"), "{error}");
+    });
+}
+
+#[test]
+fn map_results_keeps_the_results_of_all_items_that_did_not_fail() {
+    alone(|| {
+        let pool = pool(2);
+        let mixed = |n: usize| match n {
+            3 => panic!("three"),
+            50 => std::process::abort(),
+            n => n * n,
+        };
+        let results = pool.map_results(0..100usize, mixed).unwrap();
+        assert_eq!(results.len(), 100);
+        for (n, result) in results.iter().enumerate() {
+            match (n, result) {
+                (3, Err(error @ TaskError::Panicked { .. })) => {
+                    assert_eq!(error.items(), Some(3..4))
+                }
+                (50, Err(TaskError::Died(death))) => assert_eq!(death.items, Some(50..51)),
+                (n, result) => assert_eq!(result, &Ok(n * n)),
+            }
+        }
+        let results = pool.options().chunk_size(10).map_results(0..100usize, mixed).unwrap();
+        assert_eq!(results.len(), 100);
+        for (n, result) in results.iter().enumerate() {
+            assert_eq!(result.is_err(), n / 10 == 0 || n / 10 == 5, "{n}");
+            assert!(result.is_err() || *result == Ok(n * n));
+        }
+        let halves = pool.with(2usize).map_results([4, 0, 6], |&by, n| by / n * n).unwrap();
+        assert!(matches!(&halves[..], [Ok(0), Err(TaskError::Panicked { .. }), Ok(0)]));
+        assert_eq!(pool.map_results(std::iter::empty::<usize>(), mixed).unwrap(), []);
+        pool.terminate().unwrap();
+        assert!(matches!(pool.map_results([1], mixed), Err(Error::Closed { .. })));
+    });
+}
+
+#[test]
+fn indexed_results_have_the_positions_of_their_items() {
+    alone(|| {
+        let pool = pool(3);
+        let panics = |n: usize| if n == 107 { panic!("seven") } else { n };
+        for chunk in [1, 3] {
+            let options = pool.options().chunk_size(chunk);
+            let in_order = options.imap(100..130usize, 9, panics).unwrap().indexed();
+            let as_done = options.imap_unordered(100..130usize, 9, panics).unwrap().indexed();
+            let mut seen = [[0; 30]; 2];
+            for (call, results) in [in_order, as_done].into_iter().enumerate() {
+                for (at, result) in results {
+                    assert!(seen[call][at] == 0, "item {at} twice");
+                    match result {
+                        Ok(n) => seen[call][at] = usize::from(n == 100 + at),
+                        Err(error) => {
+                            assert_eq!(at, 7 / chunk * chunk, "the first of its chunk");
+                            assert_eq!(items_of(Err::<(), _>(error)), 7..8);
+                            seen[call][at..at + chunk].fill(1);
+                        }
+                    }
+                }
+            }
+            assert_eq!(seen, [[1; 30]; 2]);
+        }
+    });
+}

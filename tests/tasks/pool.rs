@@ -50,7 +50,7 @@ fn a_panic_fails_its_task_and_the_worker_lives_on() {
         let error =
             pool.submit(|n: u32| -> u32 { panic!("no {n}") }, 7).unwrap().join().unwrap_err();
         match error {
-            Error::Task(TaskError::Panicked { message, location }) => {
+            Error::Task(TaskError::Panicked { message, location, .. }) => {
                 assert_eq!(message, "no 7");
                 assert!(location.contains("pool.rs"), "{location}");
             }

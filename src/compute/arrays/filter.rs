@@ -33,6 +33,11 @@ use crate::shape::Shape;
 /// assert!((blurred(&pool, &image)?[[4, 4]] - 1.0).abs() < 1e-6);
 /// # Ok::<(), brigade::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an element type of this filter",
+    label = "neither `f32` nor `f64`",
+    note = "convert integers first: `pool.cast::<_, f32>(&image)?`; `uniform_filter` takes integers"
+)]
 pub trait FilterFloat: Element + Real + Serialize + DeserializeOwned {}
 
 impl FilterFloat for f32 {}
@@ -53,6 +58,11 @@ impl FilterFloat for f64 {}
 /// assert_eq!(mean(&pool, &image)?[[4, 4]], 7);
 /// # Ok::<(), brigade::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an element type of `uniform_filter`",
+    label = "not an integer of 1, 2 or 4 bytes",
+    note = "filter floats by `pool.gaussian` or `pool.correlate`"
+)]
 pub trait FilterInteger: Element + BoxElement + Serialize + DeserializeOwned {}
 
 impl FilterInteger for u8 {}

@@ -26,6 +26,11 @@ use crate::shape::Shape;
 /// assert_eq!(pool.take(&x, &last_and_first)?.as_slice(), [30, 10]);
 /// # Ok::<(), brigade::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an index of rows",
+    label = "not `usize`, `u64` or `i64`",
+    note = "convert the indices first: `pool.cast::<_, u64>(&indices)?`"
+)]
 pub trait RowIndex: Pod + Index + Display {}
 
 impl RowIndex for usize {}

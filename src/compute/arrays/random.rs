@@ -28,6 +28,11 @@ use crate::pool::{Pool, Scattered, Whole};
 /// assert_eq!(noise::<f32>(&pool, 5)?.len(), 5);
 /// # Ok::<(), brigade::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a type of random floats",
+    label = "neither `f32` nor `f64`",
+    note = "fill integers by `pool.fill_integers`"
+)]
 pub trait RandomFloat: Number {
     #[doc(hidden)]
     fn fill_uniform(key: [u64; 2], start: u64, out: &mut [Self]);

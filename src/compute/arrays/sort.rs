@@ -38,6 +38,11 @@ const COUNTING_2: (usize, usize) = (32, 1 << 18);
 /// assert_eq!(median(&pool, &SharedArray::from_slice(&[5u8, 1, 3])?)?, 3.0);
 /// # Ok::<(), brigade::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sorted",
+    label = "not an integer or a float of 1 to 8 bytes",
+    note = "sort other elements by a key: `pool.sort_by_key`"
+)]
 pub trait SortKey: Element + Quantile {}
 
 macro_rules! sort_key {

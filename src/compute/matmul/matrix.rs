@@ -26,6 +26,11 @@ use crate::shape::Shape;
 /// assert_eq!(sum_of_squares(&pool, &[1.0f32, 2.0, 3.0])?, 14.0);
 /// # Ok::<(), brigade::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an element type of matrices",
+    label = "neither `f32` nor `f64`",
+    note = "convert integers first: `pool.cast::<_, f64>(&a)?`"
+)]
 pub trait Scalar: Float + Element + Serialize + DeserializeOwned {}
 
 impl Scalar for f32 {}

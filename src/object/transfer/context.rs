@@ -61,24 +61,28 @@ pub(crate) fn explain(error: &postcard::Error) -> String {
 
 /// Runs `ask` with the current call of this thread, if there is one.
 #[inline]
-fn in_context<R>(ask: impl FnOnce(&mut Option<Context>) -> R) -> R {
+pub(super) fn in_context<R>(ask: impl FnOnce(&mut Option<Context>) -> R) -> R {
     LOCAL.with_borrow_mut(|local| ask(&mut local.context))
 }
 
 /// The current call of this thread. Two words, because every task passes through them.
-enum Context {
+pub(super) enum Context {
     Encode(LeaseList),
+    /// The same for a result, in a pool without processes.
+    EncodeResult(LeaseList),
     /// The same for a value that several workers get.
     EncodeShared(LeaseList),
     Decode(Box<Decoding>),
     EncodeBack {
         task: u64,
+        /// How many spans the result has.
+        spans: u32,
     },
     Redeem(LeaseList),
 }
 
 /// The windows and leases of which a worker may make handles.
-struct Decoding {
+pub(super) struct Decoding {
     windows: Windows,
     leases: Vec<WireLease>,
     is_taken: Vec<bool>,
@@ -102,6 +106,17 @@ impl Decoding {
 #[inline]
 pub(crate) fn encode<R, E>(encoder: impl FnOnce() -> Result<R, E>) -> Result<(R, LeaseList), E> {
     encode_within(Context::Encode(LeaseList::default()), encoder)
+}
+
+/// Host: as [`encode`], for a result.
+///
+/// # Errors
+///
+/// Those of `encoder`.
+pub(crate) fn encode_result<R, E>(
+    encoder: impl FnOnce() -> Result<R, E>,
+) -> Result<(R, LeaseList), E> {
+    encode_within(Context::EncodeResult(LeaseList::default()), encoder)
 }
 
 /// Host: as [`encode`], after the `leases` of a shared value, which keep their slots. Further
@@ -136,7 +151,9 @@ fn encode_within<R, E>(
 ) -> Result<(R, LeaseList), E> {
     let (result, context) = within(context, encoder);
     match context {
-        Context::Encode(leases) | Context::EncodeShared(leases) => Ok((result?, leases)),
+        Context::Encode(leases) | Context::EncodeResult(leases) | Context::EncodeShared(leases) => {
+            Ok((result?, leases))
+        }
         _ => unreachable!("a context keeps its kind"),
     }
 }
@@ -163,7 +180,8 @@ pub(crate) fn decode_kept<R>(
 #[inline]
 pub(crate) fn encode_back<R>(encoder: impl FnOnce() -> R) -> R {
     // Relaxed: the number was stored by this worker's own `decode`, earlier on this thread.
-    within(Context::EncodeBack { task: TASK.load(Ordering::Relaxed) }, encoder).0
+    let task = TASK.load(Ordering::Relaxed);
+    within(Context::EncodeBack { task, spans: 0 }, encoder).0
 }
 
 /// Host: runs `decoder`, whose handles are those that left `leases`.
@@ -195,7 +213,7 @@ fn within<R>(context: Context, body: impl FnOnce() -> R) -> (R, Context) {
     (result, ours.expect("the context set above is there until it is replaced here"))
 }
 
-fn outside() -> Refusal {
+pub(super) fn outside() -> Refusal {
     "arrays, chunks and shared handles can only be sent in the argument or the result of a task; \
      copy the elements out, or send a name"
         .to_owned()
@@ -208,16 +226,21 @@ fn for_one_task() -> Refusal {
 }
 
 fn made_inside() -> Refusal {
-    "an object that a task made in shared memory cannot be its result; return its contents"
+    "an object that a task made in shared memory cannot be its result; return a SharedArray, or \
+     its contents"
         .to_owned()
 }
 
-fn from_another_task() -> Refusal {
+pub(super) fn from_another_task() -> Refusal {
     "this array, chunk or shared handle belongs to another task, or to another pool's arena"
         .to_owned()
 }
 
-fn push(leases: &mut LeaseList, right: Right, element_bytes: usize) -> Result<u32, Refusal> {
+pub(super) fn push(
+    leases: &mut LeaseList,
+    right: Right,
+    element_bytes: usize,
+) -> Result<u32, Refusal> {
     let slot = u32::try_from(leases.len()).map_err(|_| "too many arrays in one task")?;
     let element_bytes = u32::try_from(element_bytes).map_err(|_| "elements above 4 GiB")?;
     leases.push(Lease { right: Some(right), element_bytes });
@@ -227,7 +250,9 @@ fn push(leases: &mut LeaseList, right: Right, element_bytes: usize) -> Result<u3
 /// Leases a host's frozen span; a span that is met twice has one slot.
 pub(crate) fn lend_frozen(span: &Arc<Span>, element_bytes: usize) -> Result<u32, Refusal> {
     in_context(|context| match context {
-        Some(Context::Encode(leases) | Context::EncodeShared(leases)) => {
+        Some(
+            Context::Encode(leases) | Context::EncodeResult(leases) | Context::EncodeShared(leases),
+        ) => {
             let is_same = |lease: &Lease| match &lease.right {
                 Some(Right::Frozen(other)) => Arc::ptr_eq(other, span),
                 _ => false,
@@ -260,7 +285,7 @@ pub(crate) fn move_chunk(owner_cell: &OwnerCell, element_bytes: usize) -> Result
             slot
         }
         Some(ChunkOwner::Host(part)) => in_context(|context| match context {
-            Some(Context::Encode(leases)) => push(
+            Some(Context::Encode(leases) | Context::EncodeResult(leases)) => push(
                 leases,
                 Right::Owned { part, owner_cell: Arc::clone(owner_cell) },
                 element_bytes,
@@ -279,11 +304,9 @@ pub(crate) fn move_chunk(owner_cell: &OwnerCell, element_bytes: usize) -> Result
 
 fn return_slot(leased: &LeasedBytes) -> Result<u32, Refusal> {
     in_context(|context| match context {
-        Some(Context::EncodeBack { task }) if *task == leased.task => Ok(leased.slot),
-        Some(Context::EncodeBack { .. } | Context::Encode(_) | Context::EncodeShared(_)) => {
-            Err(from_another_task())
-        }
-        _ => Err(outside()),
+        Some(Context::EncodeBack { task, .. }) if *task == leased.task => Ok(leased.slot),
+        None | Some(Context::Decode(_) | Context::Redeem(_)) => Err(outside()),
+        Some(_) => Err(from_another_task()),
     })
 }
 
@@ -351,15 +374,19 @@ pub(crate) fn lend_object(
     in_context(|context| {
         let is_shared = matches!(context, Some(Context::EncodeShared(_)));
         match context {
-            Some(Context::Encode(leases) | Context::EncodeShared(leases)) if memory.is_own() => {
+            Some(
+                Context::Encode(leases)
+                | Context::EncodeResult(leases)
+                | Context::EncodeShared(leases),
+            ) if memory.is_own() => {
                 let hold = hold.map(|hold| hold(is_shared)).transpose();
                 let hold = hold.map_err(|error| error.to_string())?;
                 push(leases, Right::Object { memory: memory.clone(), _hold: hold }, 1)?;
             }
             Some(Context::EncodeBack { .. }) if !memory.is_own() => {}
             Some(Context::EncodeBack { .. }) => return Err(made_inside()),
-            Some(Context::Encode(_) | Context::EncodeShared(_)) => return Err(from_another_task()),
-            _ => return Err(outside()),
+            None | Some(Context::Decode(_) | Context::Redeem(_)) => return Err(outside()),
+            Some(_) => return Err(from_another_task()),
         }
         Ok(LentObject { arena_id, offset, kind: memory.kind().number(), tag: memory.tag() })
     })

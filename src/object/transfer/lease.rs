@@ -56,6 +56,14 @@ impl LeaseList {
     pub(crate) fn push(&mut self, lease: Lease) {
         self.0.get_or_insert_default().push(lease);
     }
+
+    /// Adds spans that a worker filled for the result.
+    #[inline]
+    pub(crate) fn add_returned(&mut self, spans: Vec<Span>) {
+        for span in spans {
+            self.push(Lease { right: Some(Right::Returned(span)), element_bytes: 0 });
+        }
+    }
 }
 
 impl Deref for LeaseList {
@@ -83,8 +91,16 @@ impl FromIterator<Lease> for LeaseList {
 #[derive(Debug)]
 pub(crate) enum Right {
     Frozen(Arc<Span>),
-    Owned { part: Part, owner_cell: OwnerCell },
-    Object { memory: Memory, _hold: Option<Hold> },
+    Owned {
+        part: Part,
+        owner_cell: OwnerCell,
+    },
+    Object {
+        memory: Memory,
+        _hold: Option<Hold>,
+    },
+    /// Elements that a task returns. Never sent to a worker.
+    Returned(Span),
 }
 
 /// A value that a lease of object memory keeps beside the memory, and drops with it.
@@ -138,6 +154,7 @@ impl Lease {
                 let len_bytes = len_bytes as u64;
                 return WireLease { arena_id, offset, len_bytes, element_bytes, kind };
             }
+            Right::Returned(_) => unreachable!("only arguments have a table of leases"),
         };
         WireLease {
             arena_id: span.arena().id(),
@@ -169,7 +186,7 @@ impl Lease {
         let right = match self.right.as_ref()? {
             Right::Frozen(span) => Right::Frozen(Arc::clone(span)),
             Right::Object { memory, .. } => Right::Object { memory: memory.clone(), _hold: None },
-            Right::Owned { .. } => return None,
+            Right::Owned { .. } | Right::Returned(_) => return None,
         };
         Some(Lease { right: Some(right), element_bytes: self.element_bytes })
     }

@@ -19,16 +19,21 @@
 //! records which processes use it. The host drops a lease of it when the worker has dropped its
 //! handles, or is reaped ([`Lease::object`]).
 //!
+//! Elements may also cross by value, as copies (`by_value.rs`): a `Packed` vector in both
+//! directions, and a `SharedArray` that a task has made, as its result.
+//!
 //! A value for several workers ([`encode_shared`]) contains no chunks: two workers would write to
 //! them. A value that a worker keeps for longer than a task ([`decode_kept`]) contains frozen
 //! arrays only if the host keeps their leases as long as the worker lives. Those do not count as
 //! live handles, and no task returns them.
 
+mod by_value;
 mod context;
 mod lease;
 mod leased_bytes;
 mod wire_object;
 
+pub(crate) use by_value::*;
 pub(crate) use context::*;
 pub(crate) use lease::*;
 pub(crate) use leased_bytes::*;

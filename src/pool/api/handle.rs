@@ -19,7 +19,8 @@ use crate::worker::invocation;
 
 /// A task that was submitted to a [`Pool`](crate::Pool), with access to its result.
 ///
-/// Dropping a handle detaches its task: it still runs, and its result is discarded.
+/// Dropping a handle detaches its task: it still runs, and its result is discarded. After
+/// [`cancel_on_drop`](Handle::cancel_on_drop) it cancels the task.
 ///
 /// With the feature `async`, a handle is a [`Future`] of what [`join`](Handle::join) returns.
 ///
@@ -46,12 +47,14 @@ pub struct Handle<R> {
     core: Arc<Core>,
     /// `None` once the outcome has been taken.
     id: Option<TaskId>,
+    /// Dropping it cancels the task.
+    cancels: bool,
     result: PhantomData<fn() -> R>,
 }
 
 impl<R: DeserializeOwned> Handle<R> {
     pub(crate) fn new(core: Arc<Core>, id: TaskId) -> Handle<R> {
-        Handle { core, id: Some(id), result: PhantomData }
+        Handle { core, id: Some(id), cancels: false, result: PhantomData }
     }
 
     /// Waits for the task and returns what its function returned.
@@ -249,6 +252,25 @@ impl<R> Handle<R> {
         self.usable().is_ok_and(|id| self.core.lock().cancel(id))
     }
 
+    /// The same handle, which [cancels](Handle::cancel) its task when it is dropped before the
+    /// outcome was taken: also by a panic or an early return, and as a future that an executor
+    /// drops. A task that runs is only requested to end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let task = pool.submit(|()| while !brigade::is_cancelled() {}, ())?.cancel_on_drop();
+    /// drop(task);
+    /// assert_eq!(pool.submit(|n: u8| n, 7)?.join()?, 7);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn cancel_on_drop(mut self) -> Handle<R> {
+        self.cancels = true;
+        self
+    }
+
     /// Ends the task, started or not, without waiting for its end. It cancels the task as
     /// [`cancel`](Handle::cancel) does. If the task still runs after `grace`, its worker is killed
     /// and replaced. Other tasks are not affected.
@@ -357,6 +379,9 @@ pub(crate) fn open_with<R>(
 impl<R> Drop for Handle<R> {
     fn drop(&mut self) {
         if let Some(id) = self.id {
+            if self.cancels {
+                self.cancel();
+            }
             self.core.detach(id);
         }
     }

@@ -382,7 +382,9 @@ pub(crate) fn fail_or_retry(
 ) {
     let Some(entry) = state.tasks.get_mut(id) else { return };
     let error = match cause {
-        Some(RetireCause::TimedOut(late, after)) if late == id => TaskError::TimedOut { after },
+        Some(RetireCause::TimedOut(late, after)) if late == id => {
+            TaskError::TimedOut { after, items: None }
+        }
         Some(RetireCause::Killed(killed)) if killed == id => TaskError::Cancelled,
         Some(RetireCause::PoolEnds) => TaskError::Cancelled,
         Some(RetireCause::PoolBroke) => {

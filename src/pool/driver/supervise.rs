@@ -14,7 +14,6 @@ use crate::region::arena::Contents;
 use crate::sys::clock;
 use crate::sys::poll::EventFd;
 use crate::worker::link::LinkOwner;
-use crate::worker::queue_pair::SLOTS;
 
 /// The handler of a pool, which the supervisor calls. Workers ring its doorbell.
 pub(crate) struct PoolHandler {
@@ -196,18 +195,13 @@ pub(crate) struct LinkToWorker {
 }
 
 impl LinkOwner for LinkToWorker {
-    fn grant(&self, len: u64) -> Option<u64> {
+    fn grant(&self, seq: u64, len: u64) -> Option<u64> {
         let core = self.core.upgrade()?;
         let span = core.arena.reserve(usize::try_from(len).ok()?, Contents::Stale).ok()?;
         let offset = span.offset();
         let mut state = core.lock();
         let slot = state.workers.get_mut(self.index)?;
-        // Each span is for a result that has not been drained, and each of those has a slot.
-        if slot.incarnation != self.incarnation || slot.granted.len() as u64 >= SLOTS {
-            return None;
-        }
-        slot.granted.push(span);
-        Some(offset)
+        (slot.incarnation == self.incarnation && slot.granted.add(seq, span)).then_some(offset)
     }
 
     fn closed(&self) {

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 #[cfg(doc)]
 use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Result, TaskError};
 use crate::pool::Pool;
 use crate::pool::items::batch;
 use crate::pool::items::options::Options;
@@ -43,6 +43,40 @@ impl Pool {
         R: Serialize + DeserializeOwned,
     {
         self.options().map(items, function)
+    }
+
+    /// The result of each item, in the order of the items: as [`map`](Pool::map), but an item that
+    /// fails does not discard the results of the others. Items are sent one by one.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Errors
+    ///
+    /// That of the pool, if it ends meanwhile, or if an item cannot be encoded. What happens to an
+    /// item in its task is the result of that item.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, TaskError};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let quotients = pool.map_results([3u32, 0, 2], |n| 6 / n)?;
+    /// assert_eq!((&quotients[0], &quotients[2]), (&Ok(2), &Ok(3)));
+    /// assert!(matches!(quotients[1], Err(TaskError::Panicked { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn map_results<I, F, R>(
+        &self,
+        items: I,
+        function: F,
+    ) -> Result<Vec<std::result::Result<R, TaskError>>>
+    where
+        I: IntoIterator,
+        I::Item: Serialize + DeserializeOwned,
+        F: Fn(I::Item) -> R + Copy + Send + 'static,
+        R: Serialize + DeserializeOwned,
+    {
+        self.options().map_results(items, function)
     }
 
     /// The results of `function`, lazily and in order. At most `ahead` more items than results are
@@ -168,6 +202,44 @@ impl Options<'_> {
         let _ = function;
         let run = batch::plain::<F, I::Item, R>;
         self.pipeline::<F, _, R>(items.into_iter(), None, run, None)?.run()
+    }
+
+    /// The result of each item, in the order of the items. See [`Pool::map_results`].
+    ///
+    /// A chunk size above 1 has a higher throughput, but if an item fails, all items of its chunk
+    /// have its error.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::map_results`], and [`Error::InvalidArgument`] for a chunk size of 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let options = pool.options().chunk_size(2);
+    /// let quotients = options.map_results([3u32, 0, 2, 6], |n| 6 / n)?;
+    /// assert_eq!(quotients.iter().filter(|quotient| quotient.is_ok()).count(), 2);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn map_results<I, F, R>(
+        &self,
+        items: I,
+        function: F,
+    ) -> Result<Vec<std::result::Result<R, TaskError>>>
+    where
+        I: IntoIterator,
+        I::Item: Serialize + DeserializeOwned,
+        F: Fn(I::Item) -> R + Copy + Send + 'static,
+        R: Serialize + DeserializeOwned,
+    {
+        let _ = function;
+        let run = batch::plain::<F, I::Item, R>;
+        let options = self.clone().with_chunk_size_or(1);
+        options.pipeline::<F, _, R>(items.into_iter(), None, run, None)?.run_each()
     }
 
     /// The results of `function`, lazily and in order. See [`Pool::imap`].
@@ -353,6 +425,37 @@ impl<W: Serialize + DeserializeOwned + 'static> Options<'_, With<W>> {
         R: Serialize + DeserializeOwned,
     {
         Ok(self.imap(items, ahead, function)?.unordered())
+    }
+
+    /// The result of each item. See [`Pool::map_results`].
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::map_results`], and as [`map`](Options::map) for the value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let quotients = pool.with(6u32).map_results([3, 0], |a, n: u32| a / n)?;
+    /// assert!(quotients[0] == Ok(2) && quotients[1].is_err());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn map_results<I, F, R>(
+        self,
+        items: I,
+        function: F,
+    ) -> Result<Vec<std::result::Result<R, TaskError>>>
+    where
+        I: IntoIterator,
+        I::Item: Serialize + DeserializeOwned,
+        F: Fn(&W, I::Item) -> R + Copy + Send + 'static,
+        R: Serialize + DeserializeOwned,
+    {
+        self.with_chunk_size_or(1).shared_pipeline(items.into_iter(), None, function)?.run_each()
     }
 
     fn shared_pipeline<I, F, R>(

@@ -12,4 +12,4 @@ mod shared_value;
 mod tuple_fn;
 
 pub use options::Options;
-pub use pipeline::Imap;
+pub use pipeline::{Imap, Indexed};

@@ -153,6 +153,12 @@ impl<'p, S> Options<'p, S> {
         self
     }
 
+    /// The same with this chunk size, unless it was set.
+    pub(super) fn with_chunk_size_or(mut self, items: usize) -> Self {
+        self.chunk_size.get_or_insert(items);
+        self
+    }
+
     /// A pipeline of `items` through `trampoline`, which runs `F`. `ahead` limits how many more
     /// items than results are taken.
     pub(super) fn pipeline<F, I: Iterator, R>(

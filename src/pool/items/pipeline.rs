@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::Result;
+use crate::error::{Error, Result, TaskError};
 use crate::pool::api::handle;
 use crate::pool::driver::core::Core;
 use crate::pool::driver::progress::{ProgressFn, ProgressReporter};
@@ -60,13 +61,15 @@ pub(super) struct Pipeline<I: Iterator, R> {
     core: Arc<Core>,
     /// `None` once it has ended or panicked.
     items: Option<I>,
-    /// Batches in flight with the number of their items, oldest first.
-    batches: VecDeque<(TaskId, usize)>,
+    /// Batches in flight with the positions of their items, oldest first.
+    batches: VecDeque<(TaskId, Range<usize>)>,
     policy: BatchPolicy,
     order: DeliveryOrder,
     call: BatchCall,
     /// When it is dropped, it waits for running batches, even during a panic.
     waits: bool,
+    /// Items that were submitted.
+    submitted: usize,
     /// Items whose batches have ended.
     done: usize,
     reporter: Option<ProgressReporter>,
@@ -95,6 +98,7 @@ impl<I: Iterator, R> Pipeline<I, R> {
             order: DeliveryOrder::AsGiven,
             call,
             waits: false,
+            submitted: 0,
             done: 0,
             reporter,
             results: PhantomData,
@@ -116,30 +120,54 @@ where
             &mut results,
             self.items.as_ref().map_or(0, |items| items.size_hint().0),
         );
-        while let Some(ended) = self.next_batch(&mut results) {
+        while let Some((_, ended)) = self.next_batch(&mut results) {
             ended?;
         }
         Ok(results.into_iter())
     }
 
-    /// Appends the results of the next batch to `results`; `None` after the last.
-    fn next_batch(&mut self, results: &mut Vec<R>) -> Option<Result<()>> {
+    /// The result of each item. The items of a batch that failed have its error.
+    pub(super) fn run_each(mut self) -> Result<Vec<std::result::Result<R, TaskError>>> {
+        self.waits = true;
+        let (mut all, mut results) = (Vec::new(), Vec::new());
+        while let Some((items, ended)) = self.next_batch(&mut results) {
+            match ended {
+                Ok(()) => all.extend(results.drain(..).map(Ok)),
+                Err(Error::Task(error)) if !items.is_empty() => {
+                    results.clear();
+                    all.extend(items.map(|_| Err(error.clone())));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Appends the results of the next batch to `results`, and returns the positions of its items;
+    /// `None` after the last. If a batch cannot be submitted, the positions are empty.
+    fn next_batch(&mut self, results: &mut Vec<R>) -> Option<(Range<usize>, Result<()>)> {
         if let Err(error) = self.fill() {
             self.items = None;
-            return Some(Err(error));
+            return Some((self.submitted..self.submitted, Err(error)));
         }
         if self.batches.is_empty() {
             return None;
         }
         let (at, outcome) = self.wait();
-        let (_, items) = self.batches.remove(at)?;
+        let (_, positions) = self.batches.remove(at)?;
+        let items = positions.len();
         self.done += items;
         if let Some(reporter) = &mut self.reporter {
             reporter.report(self.done);
         }
         let elapsed_ns = outcome.as_ref().map_or(0, |value| value.elapsed_ns);
         self.adapt(items, elapsed_ns);
-        Some(handle::open_with(outcome, |bytes| invocation::decode_batch(bytes, items, results)))
+        let mut ended =
+            handle::open_with(outcome, |bytes| invocation::decode_batch(bytes, items, results));
+        if let Err(Error::Task(error)) = &mut ended {
+            error.set_items(&positions);
+        }
+        Some((positions, ended))
     }
 
     /// Submits batches until enough are in flight.
@@ -167,7 +195,8 @@ where
             };
             let keeps = value.as_ref().map(|value| Arc::clone(&value.kept));
             let id = self.core.submit_with(trampoline, name, rules, keeps, encode)?;
-            self.batches.push_back((id, count));
+            self.batches.push_back((id, self.submitted..self.submitted + count));
+            self.submitted += count;
             self.items = Some(items);
         }
         Ok(())
@@ -176,7 +205,7 @@ where
     /// Waits for the next batch and reports the progress; returns its position and its outcome.
     fn wait(&mut self) -> (usize, Outcome) {
         let count = if self.order == DeliveryOrder::AsGiven { 1 } else { self.batches.len() };
-        let ids: Vec<TaskId> = self.batches.iter().take(count).map(|&(id, _)| id).collect();
+        let ids: Vec<TaskId> = self.batches.iter().take(count).map(|(id, _)| *id).collect();
         loop {
             let due = self.reporter.as_ref().map(ProgressReporter::due);
             let ended = self.core.wait(due, WaitTarget::Tasks(&ids), |state| {
@@ -206,7 +235,7 @@ where
 impl<I: Iterator, R> Pipeline<I, R> {
     /// Cancels batches that have not started and waits for the others.
     fn abandon(&mut self) {
-        let ids: Vec<TaskId> = self.batches.iter().map(|&(id, _)| id).collect();
+        let ids: Vec<TaskId> = self.batches.iter().map(|(id, _)| *id).collect();
         self.core.wait(None, WaitTarget::Tasks(&ids), |state| {
             for &id in &ids {
                 state.cancel(id);
@@ -252,22 +281,87 @@ impl<I: Iterator, R> Drop for Pipeline<I, R> {
 /// assert!(halves.next().is_none());
 /// # Ok::<(), brigade::Error>(())
 /// ```
+///
+/// A loop that Ctrl-C ends after the items that run:
+///
+/// ```
+/// use brigade::Pool;
+/// use brigade::batch::Interrupt;
+/// let pool = Pool::builder().workers(2).build()?;
+/// let interrupt = Interrupt::on_sigint()?;
+/// let mut sum = 0;
+/// for square in pool.imap(1u64.., 8, |n| n * n)? {
+///     sum += square?;
+///     # if sum > 100 { interrupt.request() }
+///     if interrupt.is_requested() {
+///         break;
+///     }
+/// }
+/// println!("the sum so far: {sum}");
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[must_use = "dropping it cancels what has not started"]
 pub struct Imap<I: Iterator, R> {
     pipeline: Pipeline<I, R>,
     /// The rest of the batch that is being delivered.
     ready: std::vec::IntoIter<R>,
+    /// The position of the next item of `ready`.
+    next: usize,
 }
 
 impl<I: Iterator, R> Imap<I, R> {
     pub(super) fn new(pipeline: Pipeline<I, R>) -> Imap<I, R> {
-        Imap { pipeline, ready: Vec::new().into_iter() }
+        Imap { pipeline, ready: Vec::new().into_iter(), next: 0 }
     }
 
     /// The same in the order in which batches are done.
     pub(super) fn unordered(mut self) -> Imap<I, R> {
         self.pipeline.order = DeliveryOrder::AsDone;
         self
+    }
+
+    /// Results with the positions of their items, from 0 in the order of the iterator.
+    ///
+    /// An error has the position of the first item of its chunk.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let words = ["mise", "en", "place"];
+    /// let lens = pool.imap_unordered(words.map(String::from), 3, |word| word.len())?;
+    /// for (at, len) in lens.indexed() {
+    ///     assert_eq!(len?, words[at].len());
+    /// }
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn indexed(self) -> Indexed<I, R> {
+        Indexed(self)
+    }
+}
+
+impl<I, R> Imap<I, R>
+where
+    I: Iterator,
+    I::Item: Serialize,
+    R: DeserializeOwned,
+{
+    /// The next result, with the position of its item.
+    fn next_indexed(&mut self) -> Option<(usize, Result<R>)> {
+        loop {
+            if let Some(result) = self.ready.next() {
+                self.next += 1;
+                return Some((self.next - 1, Ok(result)));
+            }
+            let mut results = Vec::new();
+            let (items, ended) = self.pipeline.next_batch(&mut results)?;
+            self.next = items.start;
+            match ended {
+                Ok(()) => self.ready = results.into_iter(),
+                Err(error) => return Some((items.start, Err(error))),
+            }
+        }
     }
 }
 
@@ -280,21 +374,41 @@ where
     type Item = Result<R>;
 
     fn next(&mut self) -> Option<Result<R>> {
-        loop {
-            if let Some(result) = self.ready.next() {
-                return Some(Ok(result));
-            }
-            let mut results = Vec::new();
-            match self.pipeline.next_batch(&mut results)? {
-                Ok(()) => self.ready = results.into_iter(),
-                Err(error) => return Some(Err(error)),
-            }
-        }
+        self.next_indexed().map(|(_, result)| result)
     }
 }
 
 impl<I: Iterator, R> std::fmt::Debug for Imap<I, R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Imap").field("ready", &self.ready.len()).finish_non_exhaustive()
+    }
+}
+
+/// Results with the positions of their items; from [`Imap::indexed`].
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Pool;
+/// let pool = Pool::builder().workers(2).build()?;
+/// let mut halves = pool.imap([8u8, 4], 2, |n| n / 2)?.indexed();
+/// assert!(matches!(halves.next(), Some((0, Ok(4)))));
+/// assert!(matches!(halves.next(), Some((1, Ok(2)))));
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "dropping it cancels what has not started"]
+pub struct Indexed<I: Iterator, R>(Imap<I, R>);
+
+impl<I, R> Iterator for Indexed<I, R>
+where
+    I: Iterator,
+    I::Item: Serialize,
+    R: DeserializeOwned,
+{
+    type Item = (usize, Result<R>);
+
+    fn next(&mut self) -> Option<(usize, Result<R>)> {
+        self.0.next_indexed()
     }
 }

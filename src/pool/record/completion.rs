@@ -53,8 +53,16 @@ impl State {
         }
     }
 
-    /// Wakes the threads that wait for room in the queue.
+    /// Wakes the threads and the futures that wait for room in the queue.
     pub(crate) fn wake_room(&mut self) {
+        #[cfg(feature = "async")]
+        {
+            let wakers = std::mem::take(&mut self.room_wakers);
+            self.waiting_for_room -= wakers.len();
+            for waker in wakers {
+                self.call(Callback::wake(waker));
+            }
+        }
         for waiter in self.waiting.drain(..) {
             waiter.wake();
         }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here uses the pool itself (`driver/core.rs`).
 
+mod arming;
 mod balance;
 pub(crate) mod callbacks;
 pub(crate) mod completion;

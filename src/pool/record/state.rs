@@ -22,7 +22,6 @@ use crate::worker::death;
 use crate::worker::host_side::Drained;
 use crate::worker::pool_control::HostPoolControl;
 use crate::worker::queue_pair::{LeaveReason, ResultMeta, SLOTS};
-use crate::worker::wakeup::Driver;
 
 /// The life cycle of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,8 +94,11 @@ pub(crate) struct State {
     pub(crate) has_pinned: bool,
     /// How many calls of a function on each worker there were.
     pub(crate) broadcasts: u64,
-    /// Threads that sleep until another task may be submitted.
+    /// Threads that sleep until another task may be submitted, and `room_wakers`.
     pub(crate) waiting_for_room: usize,
+    /// Wakers of futures that wait for the same.
+    #[cfg(feature = "async")]
+    pub(crate) room_wakers: Vec<std::task::Waker>,
     /// Threads that sleep until every worker is ready.
     pub(crate) waiting_for_ready: usize,
     /// Why the last worker that failed could not be started, or ended before it was ready.
@@ -144,6 +146,8 @@ impl State {
             has_pinned: false,
             broadcasts: 0,
             waiting_for_room: 0,
+            #[cfg(feature = "async")]
+            room_wakers: Vec::new(),
             waiting_for_ready: 0,
             start_failure: None,
             reserved: 0,
@@ -276,11 +280,12 @@ impl State {
     #[inline]
     fn outcome(&mut self, index: usize, id: TaskId, drained: Drained) -> Outcome {
         let ResultMeta { status, elapsed_ns, .. } = drained.meta;
-        let payload =
-            death::payload(drained, &mut self.workers[index].granted).map_err(Box::new)?;
+        let payload = death::payload(drained, &mut self.workers[index].granted);
+        let (payload, returned) = payload.map_err(Box::new)?;
         let bytes = death::value(status, payload)?;
         let call = self.tasks.get_mut(id).and_then(TaskRecord::call_mut);
-        let leases = call.map(|call| std::mem::take(&mut call.leases)).unwrap_or_default();
+        let mut leases = call.map(|call| std::mem::take(&mut call.leases)).unwrap_or_default();
+        leases.add_returned(returned);
         Ok(EncodedResult { bytes, leases, elapsed_ns })
     }
 
@@ -411,47 +416,5 @@ impl State {
         for id in self.workers[index].queues.recall_latest(usize::MAX) {
             self.requeue_first(id);
         }
-    }
-
-    /// Prepares for a time in which no thread polls for results: sets the results at which the
-    /// workers must ring, and the thread that they wake. Returns false if there is already such a
-    /// result, so that the caller must check again.
-    pub(crate) fn arm(&mut self, sleeper: Driver) -> bool {
-        for slot in &self.workers {
-            slot.queues.set_wake_at(self.wake_at(slot));
-        }
-        let has_result = |slot: &WorkerSlot| slot.queues.has_result_from(self.wake_at(slot));
-        self.control.driver().arm(sleeper, || self.workers.iter().any(has_result))
-    }
-
-    /// The first result of this worker at which it must ring.
-    fn wake_at(&self, slot: &WorkerSlot) -> u64 {
-        let queues = &slot.queues;
-        let mut at = u64::MAX;
-        if self.waiting_for_all > 0 {
-            at = queues.in_flight().next_back().map_or(at, |entry| entry.seq);
-        }
-        if self.waiting_for_room > 0 {
-            at = at.min(queues.in_flight().next().map_or(at, |entry| entry.seq));
-        }
-        if !slot.pinned.is_empty() {
-            at = at.min(queues.in_flight().next_back().map_or(at, |entry| entry.seq));
-        }
-        if !self.queue.is_empty() {
-            at = at.min(queues.half_way().unwrap_or(u64::MAX));
-        }
-        if self.listeners == 0 {
-            return at;
-        }
-        let watched = queues.in_flight().find(|entry| {
-            entry.task.and_then(|id| self.tasks.get(id)).is_some_and(TaskRecord::has_listeners)
-        });
-        at.min(watched.map_or(u64::MAX, |entry| entry.seq))
-    }
-
-    /// Whether no thread would be woken now. (An armed supervisor stays armed: later offers only
-    /// make the workers ring earlier than necessary.)
-    pub(crate) fn needs_rings(&self) -> bool {
-        self.control.driver().get() != Driver::Supervisor
     }
 }

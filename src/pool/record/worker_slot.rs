@@ -13,6 +13,7 @@ use crate::process::fork_server::ChildHandle;
 use crate::region::arena::Span;
 use crate::sys::process;
 use crate::worker::call::{Call, TaskId};
+use crate::worker::grants::Grants;
 use crate::worker::host_side::{Drained, HostSide};
 use crate::worker::link::ChildLink;
 use crate::worker::logs::source::LogSource;
@@ -90,9 +91,8 @@ pub(crate) struct WorkerSlot {
     /// Its last result, which a handle of an array has outlived. It is delivered when the worker is
     /// reaped.
     pub(crate) held_result: Option<Drained>,
-    /// Spans that the worker requested and has not committed yet in a result; at most as many as it
-    /// has result slots.
-    pub(crate) granted: Vec<Span>,
+    /// Spans that the worker requested for results that have not been drained.
+    pub(crate) granted: Grants,
     /// Object memories of which the worker had handles at the last check.
     pub(crate) lent: Vec<Memory>,
     /// Its configuration, while it may read it.
@@ -126,7 +126,7 @@ impl WorkerSlot {
             is_abandoned: false,
             abandoned_calls: Vec::new(),
             held_result: None,
-            granted: Vec::new(),
+            granted: Grants::default(),
             lent: Vec::new(),
             config: None,
             streams: CapturedStreams::default(),
