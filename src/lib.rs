@@ -185,7 +185,7 @@ pub mod failpoint {
 #[cfg(not(loom))]
 pub use array::{
     ArrayRef, ArrayView, AsArrayView, ChunkRecovery, Element, Frozen, LentNamed, MappedArray,
-    MappedArrayMut, NamedArray, OwnedChunk, Packed, SendError, SharedArray,
+    MappedArrayMut, NamedArray, OwnedChunk, Packed, SendError, SharedArray, npy_header,
 };
 /// The crate of [`Pod`](bytemuck::Pod), the trait of the elements of arrays.
 ///
