@@ -100,7 +100,7 @@ impl Core {
             };
         }
         state.counters.restarts.note(Some(cause), true);
-        let vacant = state.position(WorkerState::Vacant);
+        let vacant = state.vacant().first().copied();
         match vacant.map_or_else(|| self.add_slot(state), Ok) {
             Ok(vacant) => self.fill(state, vacant),
             Err(error) => self.retry_later(state, &error.to_string()),

@@ -243,7 +243,8 @@ impl Core {
         if is_needed { self.ensure_server().map(drop) } else { Ok(()) }
     }
 
-    /// Tries again to start the workers that could not be started. `server` is the outcome of
+    /// Tries again to start the workers that could not be started: as many as are missing when
+    /// those that leave have been replaced, each in its own slot. `server` is the outcome of
     /// starting a fork server.
     pub(crate) fn fill_vacant(&self, state: &mut State, server: &Result<()>) {
         let was_tried = state.retry_cause.take().is_some();
@@ -251,8 +252,9 @@ impl Core {
         if !was_tried && !needed_server {
             return;
         }
-        for index in 0..state.workers.len() {
-            if state.workers[index].state == WorkerState::Vacant && self.is_wanted(state) {
+        let replaced = state.workers.iter().filter(|slot| slot.awaits_successor()).count();
+        for index in state.vacant() {
+            if state.may_start() && state.available_workers() + replaced < state.target {
                 match server {
                     Ok(()) => self.fill(state, index),
                     Err(error) => self.note_failure(state, index, error),

@@ -64,6 +64,15 @@ impl State {
         slot.queues.cancel_stop();
     }
 
+    /// The empty slots: those with tasks that wait for a worker first.
+    pub(crate) fn vacant(&self) -> Vec<usize> {
+        let all = 0..self.workers.len();
+        let is_vacant = |index: &usize| self.workers[*index].state == WorkerState::Vacant;
+        let mut found: Vec<usize> = all.filter(is_vacant).collect();
+        found.sort_by_key(|&index| self.workers[index].pinned.is_empty());
+        found
+    }
+
     pub(crate) fn position(&self, state: WorkerState) -> Option<usize> {
         self.workers.iter().position(|slot| slot.state == state)
     }
@@ -83,12 +92,10 @@ impl Core {
                 state.keep(index);
                 continue;
             }
-            if state.position(WorkerState::Vacant).is_none() {
-                outcome = self.add_slot(&mut state).map(drop);
-            }
-            if let Some(index) = state.position(WorkerState::Vacant) {
-                outcome = self.start_worker(&mut state, index, &server);
-            }
+            let vacant = state.vacant().first().copied();
+            outcome = vacant
+                .map_or_else(|| self.add_slot(&mut state), Ok)
+                .and_then(|index| self.start_worker(&mut state, index, &server));
         }
         if outcome.is_err() {
             state.target = state.available_workers().max(1);

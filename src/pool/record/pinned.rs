@@ -88,7 +88,14 @@ impl State {
         let all = 0..self.workers.len();
         let mut found: Vec<usize> = all.clone().filter(is_present).collect();
         let missing = self.target.saturating_sub(found.len());
-        found.extend(all.filter(is_replaced).take(missing));
+        // The slots that will get a worker: those whose worker leaves, then the empty ones, in the
+        // order in which `vacant` fills them.
+        let mut replaced: Vec<usize> = all.filter(is_replaced).collect();
+        replaced.sort_by_key(|&index| {
+            let slot = &self.workers[index];
+            (!slot.has_worker(), slot.pinned.is_empty())
+        });
+        found.extend(replaced.into_iter().take(missing));
         found.sort_unstable();
         found
     }

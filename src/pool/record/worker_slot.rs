@@ -163,6 +163,20 @@ impl WorkerSlot {
         self.state == WorkerState::Retiring(RetireCause::Surplus) && !self.misses_broadcast
     }
 
+    /// Whether its worker leaves, and this slot then gets another.
+    pub(crate) fn awaits_successor(&self) -> bool {
+        let WorkerState::Retiring(cause) = self.state else { return false };
+        let has_none = matches!(
+            cause,
+            RetireCause::Surplus
+                | RetireCause::Idle
+                | RetireCause::Stopped
+                | RetireCause::PoolEnds
+                | RetireCause::PoolBroke
+        );
+        !has_none && !self.is_abandoned
+    }
+
     /// What its worker waits for at `now`, and since when; `None` while it makes progress.
     pub(crate) fn waiting_since(&mut self, now: Instant) -> Option<(Waiting, Instant)> {
         let waiting = match self.state {
