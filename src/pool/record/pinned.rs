@@ -11,6 +11,7 @@ use crate::pool::record::state::State;
 use crate::pool::record::task::{Pin, Rules, TaskRecord};
 use crate::pool::record::worker_slot::{RetireCause, WorkerState};
 use crate::worker::call::{Call, TaskId};
+use crate::worker::queue_pair::SLOTS;
 
 impl State {
     /// Adds a task that only this worker may run.
@@ -61,7 +62,10 @@ impl State {
 
     fn offer_pinned_to(&mut self, index: usize) {
         let slot = &mut self.workers[index];
-        let is_free = slot.takes_offers() && slot.queues.in_flight().next().is_none();
+        // A stopped worker does not pass what was recalled from it. It is offered the task anyway,
+        // so that the task's timeout counts.
+        let has_room = (slot.queues.in_flight().count() as u64) < SLOTS;
+        let is_free = slot.takes_offers() && slot.queues.live() == 0 && has_room;
         if is_free
             && let Some(&id) = slot.pinned.front()
             && self.offer(index, id)
