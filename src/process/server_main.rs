@@ -250,7 +250,7 @@ impl Server {
                 let host = host.map_err(|_| StopReason::Failed)?;
                 peer::host(host.as_fd(), self.peer).map_err(StopReason::Rejected)?;
                 self.host = Some(host);
-                let threads = process::thread_count().map_err(|_| StopReason::Failed)?;
+                let threads = process::settled_thread_count().map_err(|_| StopReason::Failed)?;
                 let pidfd = process::pidfd_open(process::pid()).map_err(|_| StopReason::Failed)?;
                 let report = match threads {
                     1 => Report::Ready { token },

@@ -170,6 +170,18 @@ pub(crate) fn thread_count() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
+/// The same, once there is only one or 100 ms have passed: a thread that was joined may be listed
+/// for an instant.
+pub(crate) fn settled_thread_count() -> io::Result<usize> {
+    for _ in 0..100 {
+        if thread_count()? == 1 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    thread_count()
+}
+
 /// The names of this process's threads except the first; fewer if some end meanwhile.
 pub(crate) fn names_of_other_threads() -> Vec<String> {
     let own = pid().to_string();
