@@ -44,19 +44,25 @@ impl Core {
             function.function = trampoline;
             function.locate()?;
         }
+        // Payloads are made, and what is left of them dropped, without the mutex, except those of
+        // workers that were added meanwhile.
+        let calls = (0..self.workers()).map(|_| self.call_of(&function, offset, name));
+        let mut calls = calls.collect::<Result<Vec<Call>>>()?;
         let mut state = self.lock();
         self.check_open(&state)?;
         let workers = state.present_workers();
-        let calls = workers.iter().map(|_| self.call_of(&function, offset, name));
-        let calls = calls.collect::<Result<Vec<Call>>>()?;
+        while calls.len() < workers.len() {
+            calls.push(self.call_of(&function, offset, name)?);
+        }
         state.update_log_levels(self.config.settings.logs);
         if state.wants_logs() {
             task_names::note(offset.to_word(), name);
         }
         state.broadcasts += 1;
         let broadcast = state.broadcasts;
-        let mut ids = Vec::with_capacity(calls.len());
-        for (worker, mut call) in workers.into_iter().zip(calls) {
+        let count = workers.len();
+        let mut ids = Vec::with_capacity(count);
+        for (worker, mut call) in workers.into_iter().zip(calls.drain(..count)) {
             call.number = state.numbers.next(false);
             match state.pin(call, rules, Pin { worker, broadcast }) {
                 Ok(id) => ids.push((worker, id)),
