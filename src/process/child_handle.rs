@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use crate::exit::ExitReason;
 use crate::sys::process;
@@ -59,6 +60,8 @@ impl ChildHandle {
 /// What the host knows of a child that becomes a fork server itself; see `server_below`.
 #[derive(Default)]
 pub(super) struct ServerChild {
+    /// When it must have answered, and the time that it was allowed; `None` without a limit.
+    pub(super) answer_by: Option<(Instant, Duration)>,
     /// Set when it has started.
     pub(super) child: OnceLock<ChildHandle>,
     /// Why it cannot serve, or has ended.

@@ -16,6 +16,7 @@ use crate::sys::fork::Instance;
 use crate::sys::per_process::PerProcess;
 use crate::sys::process::{self, Credentials};
 use crate::sys::signal::Dispositions;
+use crate::sys::socket::Socket;
 
 pub(crate) use crate::process::child_handle::{ChildEvent, ChildHandle, Watcher};
 pub(crate) use crate::process::handshake::Names;
@@ -125,9 +126,10 @@ impl ForkServer {
     }
 
     /// Starts a server as a child of this one; see `server_below`. The entry of `request` runs
-    /// first, and ends with [`server_below::serve`] or [`server_below::refuse`]. It gets the
-    /// server's socket as its last descriptor, and the token as its last word. `kept` is kept while
-    /// it may run.
+    /// first, and ends with [`server_below::serve`] or [`server_below::refuse`]. Its last two
+    /// descriptors are a socket at which it awaits its permit, and the server's socket; its last
+    /// word is the token. `kept` is kept while it may run with the permit. If it has not answered
+    /// within `answer_within`, it is killed.
     ///
     /// # Errors
     ///
@@ -135,18 +137,27 @@ impl ForkServer {
     pub(crate) fn start_below(
         self: &Arc<ForkServer>,
         request: &SpawnRequest<'_>,
+        answer_within: Option<Duration>,
         kept: impl Send + Sync + 'static,
     ) -> Result<ForkServer> {
         let supervisor = Arc::clone(&self.supervisor);
-        let (connection, theirs) = ServerConnection::open_below(&supervisor)?;
+        let (connection, theirs) = ServerConnection::open_below(&supervisor, answer_within)?;
         let mut words = request.words;
         words[CHILD_WORDS - 2] = connection.token;
-        let fds: Vec<BorrowedFd<'_>> =
-            request.fds.iter().copied().chain([theirs.as_fd()]).collect();
+        let (permit, awaited) = Socket::pair()
+            .map_err(|e| Error::os("socketpair", server_below::NAME, e))
+            .inspect_err(|_| connection.close_below())?;
+        let own_fds = [awaited.as_fd(), theirs.as_fd()];
+        let fds: Vec<BorrowedFd<'_>> = request.fds.iter().copied().chain(own_fds).collect();
         let own = Arc::downgrade(&connection);
         let watcher = move |event| {
             let _ = &kept;
+            let has_started = matches!(event, ChildEvent::Started { .. });
             server_below::child_event(&own, event);
+            if has_started {
+                // The socket is empty, so an error means that the child has ended.
+                let _ = permit.try_send(&child::PERMIT, &[]);
+            }
         };
         let SpawnRequest { entry, name, attributes, .. } = *request;
         let request = SpawnRequest { entry, words, fds: &fds, name, attributes };

@@ -18,7 +18,7 @@ use crate::sys::failpoint::{self, Point};
 use crate::sys::poll::{Interest, wait_any};
 use crate::sys::posix_spawn::{Parentage, spawn};
 use crate::sys::socket::Socket;
-use crate::sys::{exec_privileges, process};
+use crate::sys::{exec_privileges, process, random};
 
 /// Variables that make numeric libraries start threads; the libraries read them when loaded.
 const THREADS_OF_LIBRARIES: [&str; 6] = [
@@ -145,8 +145,9 @@ pub(super) fn start_server(without: &Names) -> Result<Handshake> {
     }
     let os = |call| move |error: io::Error| Error::os(call, "the fork server", error);
     let (socket, theirs) = Socket::pair().map_err(os("socketpair"))?;
-    // It distinguishes this exec from any other that inherits the variable.
-    let token = rand_token();
+    // It distinguishes this exec from any other that inherits the variable. From the kernel, since
+    // the keys of a `RandomState` are the same in all processes that a preload forks.
+    let token = random::random_u64()?;
     let env = server_environment(token, without);
     // For tasks that read the program's arguments.
     let mut args = process::arguments();
@@ -220,12 +221,6 @@ fn server_environment(token: u64, without: &Names) -> Vec<CString> {
     // None of these strings contains a zero byte.
     env.extend(added.filter_map(|entry| CString::new(entry).ok()));
     env
-}
-
-/// A number that no other exec of this program uses by accident.
-pub(super) fn rand_token() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::hash::RandomState::new().build_hasher().finish()
 }
 
 /// The error of a server that could not be started, or is gone.

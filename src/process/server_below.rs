@@ -2,7 +2,8 @@
 //!
 //! 1. The host makes a socket, sends its greeting, and requests a child of the server above, which
 //!    gets the other end. Requests for children of the new server wait in that socket.
-//! 2. The child runs its entry. If that fails, it reports the reason and ends ([`refuse`]). Else it
+//! 2. The child waits for its permit, which the host sends when it has the child's pidfd, and runs
+//!    its entry. If that fails, it reports the reason and ends ([`refuse`]). Else it
 //!    serves ([`serve`]): it reads the greeting, and answers as every server does, so it must have
 //!    one thread.
 //! 3. Its end is reported by the server above, with the reason; an end of file before that makes
@@ -13,6 +14,7 @@
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::process::child::{self, EXIT_SETUP};
@@ -24,8 +26,8 @@ use crate::process::server_connection::{ServerConnection, lock};
 use crate::process::server_main;
 use crate::process::supervisor::{Handler, Supervisor};
 use crate::sys::pipe::{self, Read};
-use crate::sys::process;
 use crate::sys::socket::Socket;
+use crate::sys::{process, random};
 
 /// The name of such a server.
 pub(crate) const NAME: &str = "brigade-preload";
@@ -73,16 +75,34 @@ impl ServerConnection {
     /// Greets a server that will be forked by another. Returns its end of the socket too.
     pub(super) fn open_below(
         supervisor: &Arc<Supervisor>,
+        answer_within: Option<Duration>,
     ) -> Result<(Arc<ServerConnection>, Socket)> {
         let os = |call| move |error: io::Error| Error::os(call, NAME, error);
         let (socket, theirs) = Socket::pair().map_err(os("socketpair"))?;
         let own = process::pidfd_open(process::pid()).map_err(os("pidfd_open"))?;
-        let token = handshake::rand_token();
+        let token = random::random_u64()?;
         let hello = Request::Hello { token }.message();
         socket.send(bytemuck::bytes_of(&hello), &[own.as_fd()]).map_err(os("sendmsg"))?;
         let handshake = Handshake { socket, token, pidfd: None };
-        let below = Some(ServerChild::default());
+        let answer_by =
+            answer_within.and_then(|time| Some((Instant::now().checked_add(time)?, time)));
+        let below = Some(ServerChild { answer_by, ..ServerChild::default() });
         Ok((ServerConnection::listen_to(supervisor, handshake, below)?, theirs))
+    }
+
+    /// Checks a server that has not answered: it may take as long as its entry needs, but no longer
+    /// than the limit. `is_unsent`: the socket had no room for a request.
+    pub(super) fn check_silent(&self, is_unsent: bool) {
+        let limit = self.below.as_ref().and_then(|below| below.answer_by);
+        match limit {
+            Some((at, time)) if at <= Instant::now() => {
+                self.note_end(|| format!("the preload took longer than {time:?}"));
+                self.below_gone();
+            }
+            _ if is_unsent => self.schedule_check(),
+            Some((at, _)) => self.schedule(at),
+            None => {}
+        }
     }
 
     fn below_event(&self, event: ChildEvent) {
@@ -128,10 +148,15 @@ impl ServerConnection {
         }
     }
 
-    /// Ends the child, and its children with it.
+    /// Ends the child, and its children with it. Waits for that, unless the child's end is known:
+    /// then this may be called under a mutex.
     pub(super) fn close_below(&self) {
+        let was_open = self.is_open();
         self.unregister();
         self.socket.shut_down();
+        if !was_open {
+            return self.child().into_iter().for_each(kill);
+        }
         if let Some(child) = self.child() {
             match self.answer.is_ready() {
                 true => drop(process::pidfd_continue(child.as_fd())),

@@ -92,11 +92,8 @@ impl Handler for ServerConnection {
         let is_unsent = self.outbox.send(&self.socket) != SendState::Done;
         let is_silent = self.answer.is_awaited();
         if is_silent && self.below.is_some() {
-            // It may take as long as it needs before it serves.
             *lock(&self.overdue) = None;
-            return if is_unsent {
-                self.schedule_check()
-            };
+            return self.check_silent(is_unsent);
         }
         if is_silent && self.early_pidfd.as_ref().is_some_and(|pidfd| is_readable(pidfd.as_fd())) {
             return self.server_gone();
@@ -303,12 +300,16 @@ impl ServerConnection {
         }
     }
 
-    fn schedule_check(&self) {
+    pub(super) fn schedule_check(&self) {
+        let after = if self.outbox.is_empty() { REPORT_TIMEOUT } else { RETRY_AFTER };
+        self.schedule(Instant::now() + after);
+    }
+
+    pub(super) fn schedule(&self, at: Instant) {
         let token =
             lock(&self.handler_ids).as_ref().and_then(|handler_ids| handler_ids.first().copied());
         if let (Some(supervisor), Some(token)) = (self.supervisor.upgrade(), token) {
-            let after = if self.outbox.is_empty() { REPORT_TIMEOUT } else { RETRY_AFTER };
-            supervisor.set_deadline(token, Instant::now() + after);
+            supervisor.set_deadline(token, at);
         }
     }
 

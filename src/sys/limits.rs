@@ -82,6 +82,15 @@ pub(crate) fn reserve_descriptors(what: &'static str, count: usize) -> Result<()
     Err(Error::Spawn { what, reason })
 }
 
+/// Raises the soft limit of descriptors to the hard one.
+pub(crate) fn raise_descriptors() {
+    let resource = Resource::RLIMIT_NOFILE;
+    if let Ok((_, hard)) = nix::sys::resource::getrlimit(resource) {
+        // Without it there are as many as before.
+        let _ = nix::sys::resource::setrlimit(resource, hard, hard);
+    }
+}
+
 /// The descriptors of a pool of any size, and those that are open only briefly.
 const SPARE_DESCRIPTORS: usize = 32;
 

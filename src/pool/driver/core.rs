@@ -76,8 +76,13 @@ impl Core {
             // Another thread has started it, and may have requested workers.
             return Ok(Arc::clone(running));
         }
-        let current = own_server(&self.config, &self.arena, shared)?;
-        *server = Some(Arc::clone(&current));
+        let limit = self.config.preload_timeout;
+        let current = own_server(&self.config, &self.arena, shared, limit)?;
+        let old = server.replace(Arc::clone(&current));
+        drop(server);
+        drop(state);
+        // Its end may take a while, so no mutex is held.
+        drop(old);
         Ok(current)
     }
 
@@ -127,17 +132,19 @@ impl Core {
 }
 
 /// The server that forks the workers of a pool: the one that all pools share, or, if the pool
-/// preloads, one of its own below that, which may not have answered yet.
+/// preloads, one of its own below that, which may not have answered yet. That is killed if it has
+/// not answered within `answer_within`.
 pub(crate) fn own_server(
     config: &Config,
     arena: &Arc<Arena>,
     shared: Arc<ForkServer>,
+    answer_within: Option<Duration>,
 ) -> Result<Arc<ForkServer>> {
     let Some((function, host)) = config.preload.as_ref().zip(config.snapshot.as_deref()) else {
         return Ok(shared);
     };
     let call = (function.word, function.encoded.as_slice());
-    preload::start(arena, &shared, call, &config.settings, host).map(Arc::new)
+    preload::start(arena, &shared, call, &config.settings, host, answer_within).map(Arc::new)
 }
 
 impl std::fmt::Debug for Core {

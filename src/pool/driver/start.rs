@@ -36,7 +36,8 @@ impl Core {
             Start::ForkServer => {
                 config.make_room_for(config.workers)?;
                 let shared = ForkServer::current(&config.settings.env_removed)?;
-                let server = own_server(&config, &arena, shared)?;
+                // The limit is that of the wait.
+                let server = own_server(&config, &arena, shared, None)?;
                 server.await_answer(config.preload_timeout)?;
                 Some(server)
             }
