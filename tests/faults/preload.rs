@@ -1,5 +1,7 @@
 //! Workers forked from a process in which a function has run.
+#![allow(unsafe_code)]
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread;
@@ -7,10 +9,13 @@ use std::time::Duration;
 
 use crate::common::alone::{against_host, alone, own_processes, progress, say, server, workers};
 use crate::common::processes::{Process, send};
-use crate::common::tasks::{count, counted, forever, hanging, raise, tally, with};
+use crate::common::tasks::{count, counted, death, forever, hanging, raise, tally, with};
 use crate::common::time::{ThreadId, wait_for};
 use brigade::{Error, Pool, PoolBuilder, SharedArray, Start, TaskError};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, fork};
 
 static LOADED: OnceLock<Vec<u64>> = OnceLock::new();
 
@@ -211,6 +216,86 @@ fn a_pool_whose_function_hangs_when_it_runs_again_can_be_ended() {
         assert!(matches!(task.join(), Err(Error::Task(TaskError::Cancelled))));
         wait_for(|| own_processes().is_empty());
         std::fs::remove_file(path).unwrap();
+    });
+}
+
+// It kept all tasks waiting for ever.
+#[test]
+fn a_function_that_hangs_when_it_runs_again_is_killed_after_the_timeout() {
+    alone(|| {
+        let path = tally("preload");
+        let second_hangs = |path: String| {
+            count(&path);
+            while counted(&path) == 2 {
+                forever();
+            }
+            Ok(())
+        };
+        let limit = Duration::from_secs(3);
+        let builder = with(1).preload(second_hangs, path.clone()).preload_timeout(limit);
+        let pool = builder.build().unwrap();
+        let busy = hanging(&pool);
+        send(preloads()[0].pid, Signal::SIGKILL);
+        busy.join().unwrap_err();
+        assert_eq!(pool.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+        assert!(counted(&path) >= 3);
+        std::fs::remove_file(path).unwrap();
+    });
+}
+
+#[test]
+fn a_child_of_the_function_that_returns_from_it_ends() {
+    alone(|| {
+        // SAFETY: the process has one thread, so the child may call anything.
+        let forks = |()| match unsafe { fork() }.unwrap() {
+            ForkResult::Child => Ok(()),
+            ForkResult::Parent { child } => match waitpid(child, None) {
+                Ok(WaitStatus::Exited(_, 125)) => Ok(()),
+                other => Err(format!("{other:?}")),
+            },
+        };
+        let pool = with(1).preload(forks, ()).build().unwrap();
+        assert_eq!(pool.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+        assert_eq!(preloads().len(), 1);
+    });
+}
+
+#[test]
+fn no_worker_prints_what_the_function_has_buffered() {
+    alone(|| {
+        let prints = |()| {
+            print!("half a line");
+            Ok(())
+        };
+        let pool = with(1).capture_stdout().preload(prints, ()).build().unwrap();
+        let flushes = |()| {
+            print!("own words");
+            std::io::stdout().flush().unwrap();
+            raise(Signal::SIGKILL);
+        };
+        let found = death(pool.submit(flushes, ()).unwrap());
+        assert_eq!(found.stdout_tail.as_deref(), Some("own words"));
+    });
+}
+
+/// The soft limit of open descriptors of this process.
+fn descriptors_max(_: ()) -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).unwrap().0
+}
+
+#[test]
+fn the_preload_server_may_open_more_descriptors_than_its_host_and_workers() {
+    alone(|| {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        let soft = hard - 1;
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        let pool = with(1).preload(|()| Ok(()), ()).build().unwrap();
+        let limits =
+            std::fs::read_to_string(format!("/proc/{}/limits", preloads()[0].pid)).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words[3..5], [hard.to_string(), hard.to_string()]);
+        assert_eq!(pool.submit(descriptors_max, ()).unwrap().join().unwrap(), soft);
     });
 }
 

@@ -136,3 +136,7 @@ impl State {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "pinned_tests.rs"]
+mod tests;
