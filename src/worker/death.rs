@@ -10,6 +10,15 @@ use crate::worker::host_side::Drained;
 use crate::worker::invocation;
 use crate::worker::queue_pair::{Place, Status};
 
+/// Whether the span of a drained result, if it has one, was granted for it.
+#[inline]
+pub(crate) fn is_granted(drained: &Drained, grants: &Grants) -> bool {
+    match drained.meta.place {
+        Place::Span(offset) => grants.has(drained.seq, offset),
+        _ => true,
+    }
+}
+
 /// The bytes of a drained result, and the other spans that its worker was granted for it. A span
 /// must be one that the host has granted to the worker; its length is the granted one.
 ///

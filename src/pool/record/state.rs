@@ -184,16 +184,21 @@ impl State {
     /// Takes every committed result of one worker.
     ///
     /// If a handle has outlived its task, the task's result is held back with its leases until the
-    /// worker is reaped: until then the worker can access what it was lent.
+    /// worker is reaped: until then the worker can access what it was lent. So is a result in a
+    /// span that was not granted, whose worker may write to what it was lent and granted.
     pub(crate) fn drain_worker(&mut self, index: usize) {
         while self.workers[index].held_result.is_none() {
             let Some(drained) = self.next_result(index) else { return };
-            if drained.meta.leaving == Some(LeaveReason::Unclean) {
+            let is_granted = death::is_granted(&drained, &self.workers[index].granted);
+            if !is_granted {
+                self.kill_corrupt(index, "a result in a span that was not granted");
+            } else if drained.meta.leaving == Some(LeaveReason::Unclean) {
                 self.retire(index, RetireCause::Leaving(LeaveReason::Unclean));
-                self.workers[index].held_result = Some(drained);
             } else {
                 self.settle(index, drained);
+                continue;
             }
+            self.workers[index].held_result = Some(drained);
         }
     }
 
