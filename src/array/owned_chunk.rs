@@ -216,9 +216,10 @@ pub struct ChunkRecovery<T> {
 impl<T: Pod> ChunkRecovery<T> {
     /// The chunk, with unspecified contents if a task had it.
     ///
-    /// `None` if a handle of the chunk exists; if a task has it, or is not yet known to have ended;
-    /// if the task returned it, or it was recovered before; in a child that was forked by hand; and
-    /// if the task ran in a pool without processes ([`Start::InProcess`](crate::Start::InProcess)).
+    /// `None` if a handle of the chunk, or another [`ChunkRecovery`] of it, exists: drop all but
+    /// one. Also `None` if a task has the chunk, or is not yet known to have ended; if the task
+    /// returned it, or it was recovered before; in a child that was forked by hand; and if the task
+    /// ran in a pool without processes ([`Start::InProcess`](crate::Start::InProcess)).
     /// A failed task no longer has its chunks when [`join`](crate::Handle::join) returns the error,
     /// except if its worker was killed and has not ended within a second.
     #[must_use]

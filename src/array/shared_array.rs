@@ -25,7 +25,9 @@ use crate::sys::fork::Instance;
 /// task and back. Elements may be of any [`Pod`] type: plain data without pointers or padding.
 ///
 /// A task may make an array and return it, or a value that holds it. Its elements are then copied
-/// once, in the worker, into memory of the host. As an argument of a task an array is refused.
+/// once, in the worker, into memory of the host. As an argument of a task an array is refused. So
+/// it cannot be a partial result of a reduction, which is an argument of the task that combines it
+/// with another one: use a [`Packed`] vector there.
 ///
 /// The memory is anonymous; nothing remains of it when the process ends, in whatever way. A child
 /// that the program forks by hand does not have it: there an array is inert, and accesses to its
@@ -56,6 +58,7 @@ use crate::sys::fork::Instance;
 /// ```
 ///
 /// [`Frozen`]: crate::Frozen
+/// [`Packed`]: crate::Packed
 pub struct SharedArray<T> {
     span: Span,
     elements: ArrayRef<T>,

@@ -3,6 +3,7 @@
 use bytemuck::Pod;
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::array::codec::EMPTY_MAX;
 use crate::array::frozen::Frozen;
 use crate::array::shared_array::SharedArray;
 use crate::array::wire_handle::WireHandle;
@@ -30,6 +31,7 @@ impl<'a> WireElements<'a> {
         elements: &'a [T],
         dims: &[usize],
     ) -> Result<WireElements<'a>, Refusal> {
+        check_empty::<T>(elements.len())?;
         // Elements without a size have no bytes.
         let bytes = if size_of::<T>() == 0 { &[] } else { bytemuck::cast_slice(elements) };
         let place = transfer::send_elements::<T>(bytes)?;
@@ -41,11 +43,16 @@ impl<'a> WireElements<'a> {
     /// The elements as a vector.
     pub(super) fn into_vec<T: Pod>(self) -> Result<Vec<T>, Refusal> {
         let (shape, len) = self.handle.check::<T>()?;
+        check_empty::<T>(len)?;
         match self.place {
             Place::Inline => {
-                let mut elements = vec![T::zeroed(); check_len::<T>(self.inline, len)?];
-                copy_bytes(self.inline, &mut elements);
-                Ok(elements)
+                check_len::<T>(self.inline, len)?;
+                if size_of::<T>() == 0 {
+                    return Ok(vec![T::zeroed(); len]);
+                }
+                // The bytes may not be aligned for `T`.
+                let parts = self.inline.chunks_exact(size_of::<T>());
+                Ok(parts.map(bytemuck::pod_read_unaligned).collect())
             }
             Place::Argument(slot) => {
                 let lent = Frozen::<T>::take(slot, shape, len)?;
@@ -61,6 +68,7 @@ impl<'a> WireElements<'a> {
     /// The elements as an array, for a result.
     pub(super) fn into_array<T: Pod>(self) -> Result<SharedArray<T>, Refusal> {
         let (shape, len) = self.handle.check::<T>()?;
+        check_empty::<T>(len)?;
         match self.place {
             Place::Inline => {
                 check_len::<T>(self.inline, len)?;
@@ -78,10 +86,21 @@ impl<'a> WireElements<'a> {
     }
 }
 
-/// Checks that `bytes` are `len` elements; returns `len`.
-fn check_len<T>(bytes: &[u8], len: usize) -> Result<usize, Refusal> {
+/// Checks that elements which take no bytes are not more than the codec accepts: any number of them
+/// could be announced in a few bytes.
+fn check_empty<T>(len: usize) -> Result<(), Refusal> {
+    if size_of::<T>() > 0 || len <= EMPTY_MAX {
+        return Ok(());
+    }
+    Err(format!(
+        "{len} elements that take no bytes, and at most {EMPTY_MAX} may; send their number"
+    ))
+}
+
+/// Checks that `bytes` are `len` elements.
+fn check_len<T>(bytes: &[u8], len: usize) -> Result<(), Refusal> {
     if len.checked_mul(size_of::<T>()) == Some(bytes.len()) {
-        return Ok(len);
+        return Ok(());
     }
     Err(format!("{} bytes for {len} elements of {} bytes", bytes.len(), size_of::<T>()))
 }
@@ -99,4 +118,37 @@ fn copied<T: Pod>(elements: &[T]) -> Vec<T> {
     huge_pages::reserve(&mut copy, elements.len());
     copy.extend_from_slice(elements);
     copy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inline<T: Pod>(bytes: &[u8], len: usize) -> WireElements<'_> {
+        let handle = WireHandle::new::<T>(0, 0, &[len]);
+        WireElements { handle, place: Place::Inline, inline: bytes }
+    }
+
+    #[test]
+    fn elements_are_read_wherever_their_bytes_begin() {
+        let numbers: Vec<u64> = (0..9).map(|n| n << 40 | 7).collect();
+        let bytes: &[u8] = bytemuck::cast_slice(&numbers);
+        let moved = [&[0], bytes].concat();
+        assert_eq!(inline::<u64>(&moved[1..], 9).into_vec::<u64>().unwrap(), numbers);
+        assert!(inline::<u64>(bytes, 8).into_vec::<u64>().is_err());
+    }
+
+    #[test]
+    fn elements_without_bytes_are_limited_in_number() {
+        let most = vec![[0u8; 0]; EMPTY_MAX];
+        let wire = WireElements::send(&most, &[most.len()]).unwrap();
+        assert_eq!(wire.into_vec::<[u8; 0]>().unwrap().len(), EMPTY_MAX);
+        let more = vec![[0u8; 0]; EMPTY_MAX + 1];
+        let refused = WireElements::send(&more, &[more.len()]).unwrap_err();
+        assert!(refused.contains("take no bytes"), "{refused}");
+        for len in [EMPTY_MAX + 1, isize::MAX.unsigned_abs()] {
+            assert!(inline::<[u8; 0]>(&[], len).into_vec::<[u8; 0]>().is_err());
+            assert!(inline::<[u8; 0]>(&[], len).into_array::<[u8; 0]>().is_err());
+        }
+    }
 }

@@ -16,6 +16,7 @@ use crate::region::windows::Windows;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::fork::Instance;
+use crate::sys::mmap::HUGE_BYTES;
 use crate::sys::poll::EventFd;
 use crate::sys::signal::{self, Fault, FaultText};
 use crate::sys::socket::{Received, Socket};
@@ -436,6 +437,10 @@ fn write_to_span(bytes: &[u8]) -> std::result::Result<u64, String> {
         Ok(Received::Message(..)) if answer.len == len => {
             #[cfg(feature = "failpoints")]
             failpoint::hit(Point::WorkerSpanGranted);
+            if bytes.len() >= HUGE_BYTES {
+                let populated = windows.populate(answer.offset, bytes.len());
+                populated.map_err(|error| error.to_string())?;
+            }
             // SAFETY: the host granted this span, of `len` bytes, to this worker alone, and reads
             // it when the result is committed; the result is in private memory, or in an array of
             // this process's own arena.

@@ -7,8 +7,17 @@ use crate::region::arena::Span;
 use crate::worker::call::Encoded;
 use crate::worker::grants::Grants;
 use crate::worker::host_side::Drained;
-use crate::worker::invocation::{self, PanicReport};
+use crate::worker::invocation;
 use crate::worker::queue_pair::{Place, Status};
+
+/// Whether the span of a drained result, if it has one, was granted for it.
+#[inline]
+pub(crate) fn is_granted(drained: &Drained, grants: &Grants) -> bool {
+    match drained.meta.place {
+        Place::Span(offset) => grants.has(drained.seq, offset),
+        _ => true,
+    }
+}
 
 /// The bytes of a drained result, and the other spans that its worker was granted for it. A span
 /// must be one that the host has granted to the worker; its length is the granted one.
@@ -40,8 +49,7 @@ pub(crate) fn value(status: Status, payload: Encoded) -> std::result::Result<Enc
     let error = match status {
         Status::Value => return Ok(payload),
         Status::Panicked => {
-            let panic: PanicReport = payload.with(invocation::decode).unwrap_or_default();
-            let (message, location, item) = panic;
+            let (message, location, item) = payload.with(invocation::panic_report);
             let item = item.and_then(|item| usize::try_from(item).ok());
             let items = item.and_then(|item| Some(item..item.checked_add(1)?));
             TaskError::Panicked { message, location, items }

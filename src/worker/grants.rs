@@ -27,6 +27,11 @@ impl Grants {
         has_room
     }
 
+    /// Whether the span at `offset` was granted for task `seq`.
+    pub(crate) fn has(&self, seq: u64, offset: u64) -> bool {
+        self.0.iter().any(|(of, span)| *of == seq && span.offset() == offset)
+    }
+
     /// Takes the spans for task `seq`, which was drained. Frees those for earlier tasks.
     #[inline]
     pub(crate) fn take(&mut self, seq: u64) -> Vec<Span> {
@@ -63,9 +68,12 @@ mod tests {
                 offset
             })
             .into();
+        assert!(grants.has(3, offsets[0]) && grants.has(4, offsets[2]));
+        assert!(!grants.has(4, offsets[0]), "it was granted for another task");
         let found: Vec<u64> = grants.take(4).iter().map(Span::offset).collect();
         assert_eq!(found, offsets[1..3]);
         assert_eq!(grants.take(3).len(), 0, "it is free");
+        assert!(!grants.has(4, offsets[1]), "it was taken");
         assert_eq!(grants.take(5).len(), 1);
     }
 

@@ -396,14 +396,23 @@ pub(crate) fn run(trampoline: Trampoline, invocation: &mut Invocation<'_>) -> St
     }
 }
 
+/// The report that [`run`] wrote for [`Status::Panicked`]. If a broken worker has overwritten it,
+/// the message says so.
+pub(crate) fn panic_report(out: &[u8]) -> PanicReport {
+    decode(out).unwrap_or_else(|reason| {
+        let message = format!("the message of its panic cannot be decoded: {reason}");
+        (message, "an unknown place".to_owned(), None)
+    })
+}
+
 /// The outcome of a function that returns `Result<(), String>`, as one that runs first does, from
 /// the status and the payload of [`run`].
 pub(crate) fn completed(status: Status, out: &[u8]) -> std::result::Result<(), String> {
     match status {
         Status::Value => decode::<std::result::Result<(), String>>(out).and_then(|value| value),
         Status::Panicked => {
-            let (message, at): (String, String) = decode(out).unwrap_or_default();
-            Err(format!("it panicked at {at}: {message}"))
+            let (message, location, _) = panic_report(out);
+            Err(format!("it panicked at {location}: {message}"))
         }
         _ => Err(String::from_utf8_lossy(out).into_owned()),
     }
@@ -414,4 +423,21 @@ pub(crate) fn trampoline(word: u64) -> Result<Trampoline> {
     let address = FunctionOffset::address(word)?;
     // SAFETY: the host sends offsets of trampolines only, and runs the same image.
     Ok(unsafe { std::mem::transmute::<*const (), Trampoline>(address) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_reported_with_its_message_or_with_why_that_is_lost() {
+        let report: PanicReport = ("no disk".into(), "a.rs:1:2".into(), Some(3));
+        let mut out = Vec::new();
+        encode_onto(&mut out, &report).unwrap();
+        let text = completed(Status::Panicked, &out).unwrap_err();
+        assert_eq!(text, "it panicked at a.rs:1:2: no disk");
+        out.pop();
+        let text = completed(Status::Panicked, &out).unwrap_err();
+        assert!(text.contains("cannot be decoded"), "{text}");
+    }
 }

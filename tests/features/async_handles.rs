@@ -36,6 +36,12 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
+/// A waker, and the count of its calls.
+fn counted() -> (Arc<Unpark>, Waker) {
+    let unpark = Arc::new(Unpark(thread::current(), AtomicUsize::new(0)));
+    (Arc::clone(&unpark), Waker::from(unpark))
+}
+
 fn slow(n: u32) -> u32 {
     spend_millis(u64::from(n % 7));
     n
@@ -217,23 +223,50 @@ fn a_future_that_waits_for_room_ends_with_its_pool_and_may_be_dropped() {
         let pool = with(1).queue_limit(1).build().unwrap();
         let hangs = pool.submit(|()| forever(), ()).unwrap();
         let waits = pool.submit(slow, 3).unwrap();
-        let unpark = Arc::new(Unpark(thread::current(), AtomicUsize::new(0)));
-        let waker = Waker::from(Arc::clone(&unpark));
-        let mut context = Context::from_waker(&waker);
+        let [(dropped_wakes, dropped_waker), (end_wakes, end_waker)] = [counted(), counted()];
         for _ in 0..3 {
+            let mut context = Context::from_waker(&dropped_waker);
             let mut dropped = pin!(pool.submit_async(slow, 1));
             assert!(dropped.as_mut().poll(&mut context).is_pending());
             assert!(dropped.as_mut().poll(&mut context).is_pending());
         }
         assert!(waits.cancel());
-        wait_for(|| unpark.1.load(Ordering::Relaxed) == 1);
         let fills = block_on(pool.submit_async(slow, 2)).unwrap();
         let mut ends = pin!(pool.submit_async(slow, 1));
-        assert!(ends.as_mut().poll(&mut context).is_pending());
+        assert!(ends.as_mut().poll(&mut Context::from_waker(&end_waker)).is_pending());
         pool.terminate().unwrap();
+        wait_for(|| end_wakes.1.load(Ordering::Relaxed) == 1);
+        // Wakers are called in order.
+        assert_eq!(dropped_wakes.1.load(Ordering::Relaxed), 0);
         let error = block_on(ends).map(drop).unwrap_err();
         assert!(matches!(error, Error::Closed { .. }), "{error}");
         assert!(hangs.join().is_err() && fills.join().is_err());
+    });
+}
+
+#[test]
+fn room_for_one_task_wakes_one_future_which_passes_it_on_if_it_is_dropped() {
+    alone(|| {
+        let pool = with(1).queue_limit(1).build().unwrap();
+        let hangs = pool.submit(|()| forever(), ()).unwrap();
+        let waits = pool.submit(slow, 3).unwrap();
+        let [(first_wakes, first_waker), (second_wakes, second_waker)] = [counted(), counted()];
+        let mut first = Box::pin(pool.submit_async(slow, 1));
+        let mut second = Box::pin(pool.submit_async(slow, 2));
+        assert!(first.as_mut().poll(&mut Context::from_waker(&first_waker)).is_pending());
+        assert!(second.as_mut().poll(&mut Context::from_waker(&second_waker)).is_pending());
+        assert!(waits.cancel());
+        wait_for(|| first_wakes.1.load(Ordering::Relaxed) == 1);
+        assert_eq!(second_wakes.1.load(Ordering::Relaxed), 0);
+        drop(first);
+        wait_for(|| second_wakes.1.load(Ordering::Relaxed) == 1);
+        let task = match second.as_mut().poll(&mut Context::from_waker(&second_waker)) {
+            Poll::Ready(task) => task.unwrap(),
+            Poll::Pending => panic!("there is room, and nobody else waits"),
+        };
+        hangs.kill(Duration::ZERO).unwrap();
+        assert_eq!(task.join().unwrap(), 2);
+        assert!(hangs.join().is_err());
     });
 }
 

@@ -14,6 +14,7 @@ mod encoder;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use bounds::EMPTY_MAX;
 use decoder::Decoder;
 pub(crate) use encoder::Encoder;
 

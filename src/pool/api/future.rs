@@ -2,7 +2,7 @@
 //!
 //! The callback thread wakes a handle's waker when the task ends; no thread polls for it.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -57,7 +57,7 @@ impl Pool {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let _room = poll_fn(|context| self.core.poll_reserve(context)).await?;
+        let _room = self.core.reserve_async().await?;
         let handle = self.submit_by(self.core.rules(), function, &argument)?;
         // As in `submit`.
         drop(argument);

@@ -1,7 +1,11 @@
 //! Backpressure: waiting for room in a pool's limited queue.
 
 #[cfg(feature = "async")]
-use std::task::{Context, Poll, Waker};
+use std::future::Future;
+#[cfg(feature = "async")]
+use std::pin::Pin;
+#[cfg(feature = "async")]
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -40,33 +44,10 @@ impl Core {
         self.reserve_until(Instant::now().checked_add(after), late)
     }
 
-    /// The same for a future: without room, its waker is called when there may be some.
+    /// The same as a future.
     #[cfg(feature = "async")]
-    pub(crate) fn poll_reserve(
-        &self,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Option<QueuePermit<'_>>>> {
-        let Some(limit) = self.config.queue_limit else { return Poll::Ready(Ok(None)) };
-        let callbacks = self.check_ours().and_then(|()| CallbackThread::current());
-        let callbacks = match callbacks {
-            Ok(callbacks) => callbacks,
-            Err(error) => return Poll::Ready(Err(error)),
-        };
-        // Cloned, and dropped if it is not needed, without the mutex: both run foreign code.
-        let mut waker = Some(context.waker().clone());
-        let mut state = self.lock();
-        state.drive();
-        if let Some(reserved) = self.take_room(limit, &mut state) {
-            return Poll::Ready(reserved);
-        }
-        let is_known = |waker: &mut Waker| state.room_wakers.iter().any(|old| old.will_wake(waker));
-        if let Some(waker) = waker.take_if(|waker| !is_known(waker)) {
-            state.room_wakers.push(waker);
-            state.waiting_for_room += 1;
-        }
-        state.callbacks.get_or_insert(callbacks);
-        self.watch_start(&mut state);
-        Poll::Pending
+    pub(crate) fn reserve_async(&self) -> RoomFuture<'_> {
+        RoomFuture { core: self, number: None }
     }
 
     fn reserve_until(
@@ -74,23 +55,20 @@ impl Core {
         deadline: Option<Instant>,
         no_room: impl FnOnce() -> Error,
     ) -> Result<Option<QueuePermit<'_>>> {
-        let Some(limit) = self.config.queue_limit else { return Ok(None) };
+        if self.config.queue_limit.is_none() {
+            return Ok(None);
+        }
         self.check_ours()?;
-        let take = |state: &mut State| self.take_room(limit, state);
+        let take = |state: &mut State| self.take_room(state);
         self.wait(deadline, WaitTarget::Room, take).unwrap_or_else(|| Err(no_room()))
     }
 
     /// Reserves a place if there is room; `None` if there is none.
-    fn take_room(
-        &self,
-        limit: usize,
-        state: &mut State,
-    ) -> Option<Result<Option<QueuePermit<'_>>>> {
+    fn take_room(&self, state: &mut State) -> Option<Result<Option<QueuePermit<'_>>>> {
         if let Err(error) = self.check_open(state) {
             return Some(Err(error));
         }
-        let has_room = state.unfinished + state.reserved < state.target.saturating_add(limit);
-        has_room.then(|| {
+        (state.room() > 0).then(|| {
             state.reserved += 1;
             Ok(Some(QueuePermit { core: self }))
         })
@@ -106,8 +84,64 @@ impl Drop for QueuePermit<'_> {
     fn drop(&mut self) {
         let mut state = self.core.lock();
         state.reserved -= 1;
-        if state.waiting_for_room > 0 {
+        if state.is_room_awaited() {
             state.wake_room();
         }
+    }
+}
+
+/// Waits for room in the queue and reserves it, as [`Core::reserve`].
+#[cfg(feature = "async")]
+pub(crate) struct RoomFuture<'a> {
+    core: &'a Core,
+    /// Its number among those that wait, once it has waited.
+    number: Option<u64>,
+}
+
+#[cfg(feature = "async")]
+impl<'a> Future for RoomFuture<'a> {
+    type Output = Result<Option<QueuePermit<'a>>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let core = self.core;
+        if core.config.queue_limit.is_none() {
+            return Poll::Ready(Ok(None));
+        }
+        core.check_ours()?;
+        let mut state = core.lock();
+        state.drive();
+        if let Some(reserved) = core.take_room(&mut state) {
+            return Poll::Ready(reserved);
+        }
+        drop(state);
+        let callbacks = CallbackThread::current()?;
+        // Cloned without the mutex, because that runs foreign code.
+        let waker = context.waker().clone();
+        let mut state = core.lock();
+        // The wake-up for what has ended meanwhile would not come again.
+        if let Some(reserved) = core.take_room(&mut state) {
+            drop(state);
+            return Poll::Ready(reserved);
+        }
+        let old = state.room_waiters.register(&mut self.number, waker);
+        state.callbacks.get_or_insert(callbacks);
+        core.watch_start(&mut state);
+        drop(state);
+        drop(old);
+        Poll::Pending
+    }
+}
+
+#[cfg(feature = "async")]
+impl Drop for RoomFuture<'_> {
+    /// Passes on a wake-up that it has not used.
+    fn drop(&mut self) {
+        // A forked child does not use the mutex, which another thread may have held.
+        let Some(number) = self.number.filter(|_| self.core.is_ours()) else { return };
+        let mut state = self.core.lock();
+        let waker = state.room_waiters.remove(number);
+        state.wake_room();
+        drop(state);
+        drop(waker);
     }
 }

@@ -45,6 +45,7 @@ impl Core {
         };
         let mut state = State::new(HostPoolControl::new(&arena)?);
         state.target = config.workers;
+        state.queue_limit = config.queue_limit;
         state.initializers.extend(config.initializer.take());
         state.state_maker = config.state_maker.take();
         state.control.driver().set(Driver::Supervisor);

@@ -116,6 +116,8 @@ impl Core {
         }
         state.life = Lifecycle::Closed;
         state.end_remaining();
+        // While there is a callback thread: it calls the wakers, and drops them without the mutex.
+        state.wake_room();
         let links: Vec<Arc<ChildLink>> =
             state.workers.iter_mut().filter_map(|slot| slot.link.take()).collect();
         // With the last pool, the callback thread ends when it has run what is due.

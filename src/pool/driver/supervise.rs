@@ -201,7 +201,9 @@ impl LinkOwner for LinkToWorker {
         let offset = span.offset();
         let mut state = core.lock();
         let slot = state.workers.get_mut(self.index)?;
-        (slot.incarnation == self.incarnation && slot.granted.add(seq, span)).then_some(offset)
+        // A slot without a worker keeps the number of its last one, whose grants were freed.
+        let is_its = slot.incarnation == self.incarnation && slot.has_worker();
+        (is_its && slot.granted.add(seq, span)).then_some(offset)
     }
 
     fn closed(&self) {

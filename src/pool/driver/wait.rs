@@ -163,7 +163,7 @@ impl Core {
 
     /// Recalls the tasks that workers have not started in time. Returns when to check again.
     pub(crate) fn recall_stalled(&self, state: &mut State) -> Option<Instant> {
-        if state.listeners == 0 && state.waiting_for_room == 0 {
+        if state.listeners == 0 && !state.is_room_awaited() {
             return None;
         }
         state.recall_unstarted(START_TIMEOUT);

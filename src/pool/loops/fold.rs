@@ -284,6 +284,10 @@ where
     /// left argument comes from lower chunks. Without chunks the result is what `make` returns,
     /// which is called in a worker too. The loop's `retries` and `timeout` apply to the merging.
     ///
+    /// A partial result is an argument of another task. So it cannot hold a
+    /// [`SharedArray`](crate::SharedArray), which the types do not prevent: use
+    /// [`Packed`](crate::Packed).
+    ///
     /// `operation` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors

@@ -148,6 +148,10 @@ where
     /// The tree of combinations depends on the array's length and the chunk length alone, so the
     /// bits of a floating-point sum are the same for any number of workers, on every run.
     ///
+    /// A partial result is an argument of another task. So it cannot hold a
+    /// [`SharedArray`](crate::SharedArray), which the types do not prevent: use
+    /// [`Packed`](crate::Packed).
+    ///
     /// `operation` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors

@@ -24,7 +24,7 @@ impl State {
         if self.waiting_for_all > 0 {
             at = queues.in_flight().next_back().map_or(at, |entry| entry.seq);
         }
-        if self.waiting_for_room > 0 {
+        if self.is_room_awaited() {
             at = at.min(queues.in_flight().next().map_or(at, |entry| entry.seq));
         }
         if !slot.pinned.is_empty() {

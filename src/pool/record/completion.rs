@@ -39,7 +39,7 @@ impl State {
             tracing::trace!(task = id.number(), ?ending, "task ended");
         });
         self.unfinished -= 1;
-        if self.waiting_for_room > 0 {
+        if self.is_room_awaited() {
             self.wake_room();
         }
         if self.unfinished == 0 && self.waiting_for_all > 0 {
@@ -51,22 +51,6 @@ impl State {
         if is_awaited {
             self.wake_sleeping_joiner();
         }
-    }
-
-    /// Wakes the threads and the futures that wait for room in the queue.
-    pub(crate) fn wake_room(&mut self) {
-        #[cfg(feature = "async")]
-        {
-            let wakers = std::mem::take(&mut self.room_wakers);
-            self.waiting_for_room -= wakers.len();
-            for waker in wakers {
-                self.call(Callback::wake(waker));
-            }
-        }
-        for waiter in self.waiting.drain(..) {
-            waiter.wake();
-        }
-        self.wake_sleeping_joiner();
     }
 
     /// Recalls a task before it starts, or requests that it end early if it has started. Returns

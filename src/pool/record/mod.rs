@@ -17,6 +17,7 @@ pub(crate) mod progress_clock;
 pub(crate) mod publisher;
 pub(crate) mod recording;
 pub(crate) mod report;
+pub(crate) mod room;
 pub(crate) mod run_times;
 pub(crate) mod state;
 pub(crate) mod state_guard;

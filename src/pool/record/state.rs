@@ -11,6 +11,8 @@ use crate::pool::record::config::Initializer;
 use crate::pool::record::counters::Counters;
 use crate::pool::record::log_sources::LogSources;
 use crate::pool::record::outcome::{EncodedResult, Outcome, broken};
+#[cfg(feature = "async")]
+use crate::pool::record::room::RoomWaiters;
 use crate::pool::record::task::{Offer, TaskNumbers, TaskRecord, TaskState, TaskTable};
 use crate::pool::record::timeline::Timeline;
 use crate::pool::record::worker_slot::{RetireCause, WorkerSlot, WorkerState};
@@ -94,11 +96,13 @@ pub(crate) struct State {
     pub(crate) has_pinned: bool,
     /// How many calls of a function on each worker there were.
     pub(crate) broadcasts: u64,
-    /// Threads that sleep until another task may be submitted, and `room_wakers`.
+    /// How many tasks may wait for a worker; `None` without a limit.
+    pub(crate) queue_limit: Option<usize>,
+    /// Threads that sleep until another task may be submitted.
     pub(crate) waiting_for_room: usize,
-    /// Wakers of futures that wait for the same.
+    /// Futures that wait for the same.
     #[cfg(feature = "async")]
-    pub(crate) room_wakers: Vec<std::task::Waker>,
+    pub(crate) room_waiters: RoomWaiters,
     /// Threads that sleep until every worker is ready.
     pub(crate) waiting_for_ready: usize,
     /// Why the last worker that failed could not be started, or ended before it was ready.
@@ -145,9 +149,10 @@ impl State {
             dormant: 0,
             has_pinned: false,
             broadcasts: 0,
+            queue_limit: None,
             waiting_for_room: 0,
             #[cfg(feature = "async")]
-            room_wakers: Vec::new(),
+            room_waiters: RoomWaiters::default(),
             waiting_for_ready: 0,
             start_failure: None,
             reserved: 0,
@@ -184,16 +189,21 @@ impl State {
     /// Takes every committed result of one worker.
     ///
     /// If a handle has outlived its task, the task's result is held back with its leases until the
-    /// worker is reaped: until then the worker can access what it was lent.
+    /// worker is reaped: until then the worker can access what it was lent. So is a result in a
+    /// span that was not granted, whose worker may write to what it was lent and granted.
     pub(crate) fn drain_worker(&mut self, index: usize) {
         while self.workers[index].held_result.is_none() {
             let Some(drained) = self.next_result(index) else { return };
-            if drained.meta.leaving == Some(LeaveReason::Unclean) {
+            let is_granted = death::is_granted(&drained, &self.workers[index].granted);
+            if !is_granted {
+                self.kill_corrupt(index, "a result in a span that was not granted");
+            } else if drained.meta.leaving == Some(LeaveReason::Unclean) {
                 self.retire(index, RetireCause::Leaving(LeaveReason::Unclean));
-                self.workers[index].held_result = Some(drained);
             } else {
                 self.settle(index, drained);
+                continue;
             }
+            self.workers[index].held_result = Some(drained);
         }
     }
 
