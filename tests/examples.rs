@@ -248,13 +248,21 @@ fn a_batch_goes_on_from_its_journal_and_ends_by_what_has_failed() {
 
 #[test]
 fn small_examples_run() {
+    let directory = Directory::new();
+    let timeline = directory.0.join("timeline.json");
     for (name, arguments) in [
         ("parallel_sum", &["--size-mib", "3", "--workers", "2", "--repeat", "1"][..]),
         ("batch", &["--files", "9", "--start", "inprocess"]),
+        ("equipped", &["--model-mib", "2"]),
         ("factorial_list", &["--count", "40", "--workers", "2"]),
         ("factorial", &["--n", "3000", "--workers", "2", "--repeat", "2"]),
+        ("named_queue", &[]),
         ("named_region", &[]),
         ("heat", &["--size", "20", "--workers", "2"]),
+        ("heat", &["--size", "20", "--workers", "2", "--team"]),
+        ("observe", &["--timeline", timeline.to_str().unwrap()]),
+        ("scaling", &["--workers-max", "2", "--tasks-max", "1000", "--size-max-mib", "1"]),
+        ("shared_state", &["--rounds", "50"]),
         ("sort", &["--size", "0", "--workers", "2"]),
         ("crash_survived", &[]),
         ("processes", &["--count", "2"]),
@@ -264,6 +272,11 @@ fn small_examples_run() {
         let Some(output) = example(name, arguments) else { continue };
         let trouble = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{name}: {trouble}");
+    }
+    if timeline.exists() {
+        let text = std::fs::read(timeline).unwrap();
+        let trace: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert!(trace["traceEvents"].is_array());
     }
 }
 
