@@ -185,7 +185,7 @@ pub mod failpoint {
 #[cfg(not(loom))]
 pub use array::{
     ArrayRef, ArrayView, AsArrayView, Element, Frozen, LentNamed, MappedArray, MappedArrayMut,
-    NamedArray, OwnedChunk, SendError, SharedArray,
+    NamedArray, OwnedChunk, SendError, SharedArray, npy_header,
 };
 #[cfg(not(loom))]
 pub use channel::{

@@ -77,6 +77,7 @@ pub use element::Element;
 pub use frozen::Frozen;
 pub use mapped_array::{MappedArray, MappedArrayMut};
 pub use named_array::{LentNamed, NamedArray};
+pub use npy_file::npy_header;
 pub use owned_chunk::OwnedChunk;
 pub use send_error::SendError;
 pub use shared_array::SharedArray;

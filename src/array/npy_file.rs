@@ -13,6 +13,7 @@ use crate::array::array_ref::ArrayRef;
 use crate::array::element::{Element, check_dtype, dtype_of};
 use crate::array::shared_array::SharedArray;
 use crate::error::{Error, Limit, Result};
+use crate::region::Dtype;
 use crate::region::npy::{self, NpyHeader};
 use crate::shape::Shape;
 use crate::sys::file;
@@ -21,6 +22,38 @@ use crate::sys::write_file::{self, Destination};
 
 /// Smaller files are read and written by one thread, in bytes.
 const PARALLEL_BYTES: usize = 8 << 20;
+
+/// The dtype and the shape of the array in a `.npy` file, from its header.
+///
+/// It also checks that the file is long enough for all elements.
+///
+/// # Errors
+///
+/// As [`SharedArray::from_npy`], except for [`Error::NoSpace`]. [`Error::Layout`] for a file that
+/// is not a regular one, for example a pipe.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Dtype, SharedArray, Shape};
+/// let path = std::env::temp_dir().join(format!("brigade-header-{}.npy", std::process::id()));
+/// SharedArray::from_fn([2, 3], |[i, j]| (i + j) as f32)?.to_npy(&path)?;
+/// assert_eq!(brigade::npy_header(&path)?, (Dtype::F32, Shape::from([2, 3])));
+/// std::fs::remove_file(path).unwrap();
+/// # Ok::<(), brigade::Error>(())
+/// ```
+pub fn npy_header(path: impl AsRef<Path>) -> Result<(Dtype, Shape)> {
+    let path = path.as_ref();
+    let shown = path.display().to_string();
+    // Checked before it is opened: opening a pipe waits for its writer.
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        let (found, expected) = ("no regular file".to_owned(), "a .npy file".to_owned());
+        return Err(Error::Layout { place: shown, found, expected });
+    }
+    let file = file::open_to_read(path)?;
+    let header = npy::read(&file, file::state(&file, &shown)?.size_bytes, &shown)?;
+    Ok((header.dtype, header.shape))
+}
 
 impl<T: Element> SharedArray<T> {
     /// Reads a `.npy` file, in parallel, into shared memory.

@@ -1,24 +1,11 @@
-//! Pools as other processes see them: `pools` and `brigade top`.
-
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+//! Pools as other processes see them.
 
 use crate::common::alone::alone;
 use crate::common::time::wait_for;
 use brigade::{Pool, PoolInfo, Process, WorkerStatus};
-use serde_json::Value;
 
 fn named(name: &str) -> Option<PoolInfo> {
     brigade::pools().unwrap().into_iter().find(|pool| pool.name == name)
-}
-
-/// The pool of this name, as `brigade top` describes it.
-fn top(name: &str) -> Option<Value> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_brigade"));
-    let output = command.args(["top", "--once", "--json"]).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let all: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-    all.into_iter().find(|pool| pool["pool"] == name)
 }
 
 #[test]
@@ -36,13 +23,10 @@ fn what_a_pool_does_is_published_and_gone_when_the_pool_is_dropped() {
         let worker = running.next().unwrap();
         assert!(worker.task.as_ref().unwrap().contains("what_a_pool_does"), "{worker:?}");
         assert!(worker.running_for.is_some() && worker.memory_bytes > Some(0), "{worker:?}");
-        let json = top("published").unwrap();
-        assert_eq!((&json["running"], &json["restarts"]["died"]), (&1.into(), &1.into()));
-        assert_eq!(json["workers"].as_array().unwrap().len(), 2);
         runs.cancel();
         runs.join().unwrap();
         drop(pool);
-        assert_eq!((named("published"), top("published")), (None, None));
+        assert_eq!(named("published"), None);
     });
 }
 
@@ -60,29 +44,5 @@ fn the_pool_of_a_process_that_was_killed_is_not_listed() {
         host.kill().unwrap();
         host.join().unwrap_err();
         assert_eq!(named("killed"), None);
-    });
-}
-
-#[test]
-fn top_and_ls_print_text_and_top_ends_with_its_reader() {
-    alone(|| {
-        let pool = Pool::builder().workers(7).name("text\x1b[2J").build().unwrap();
-        pool.map(0..100u32, |n| n).unwrap().sum::<u32>();
-        let said = |arguments: &[&str]| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_brigade"));
-            String::from_utf8(command.args(arguments).output().unwrap().stdout).unwrap()
-        };
-        // The pool publishes its state once a second, at first with workers that are starting.
-        wait_for(|| said(&["top", "--once"]).contains("more that are idle or absent"));
-        for text in [said(&["ls"]), said(&["top", "--once"])] {
-            assert!(text.contains("POOL") && text.contains("text\\u{1b}[2J"), "{text}");
-            assert!(!text.contains('\x1b'), "{text}");
-        }
-        let mut command = Command::new(env!("CARGO_BIN_EXE_brigade"));
-        let mut endless = command.arg("top").stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(endless.stdout.take().unwrap()).lines();
-        assert!(lines.next().unwrap().unwrap().starts_with("POOL"));
-        drop(lines);
-        assert!(endless.wait().unwrap().success());
     });
 }

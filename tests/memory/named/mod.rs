@@ -3,7 +3,6 @@
 #![allow(unsafe_code)]
 
 mod arrays;
-mod command;
 mod corrupt;
 mod faults;
 mod guards;

@@ -1,17 +1,106 @@
-//! Prints regions, as text and as JSON.
+//! The commands on regions: list, inspect, remove, collect.
 
 use std::fs;
 use std::io::{self, Write};
 
 use brigade::{LockState, Participant, RegionInfo, RegionKind, RegionState};
 
+use crate::error::CommandError;
 use crate::json::Json;
+use crate::top;
 
 /// The most processes that a row of the table names.
 const HOLDERS_SHOWN_MAX: usize = 3;
 
+/// Prints all regions, and as text the pools too.
+pub(crate) fn list(json: bool, out: &mut impl Write) -> Result<(), CommandError> {
+    let regions = brigade::regions()?;
+    if json {
+        let all = Json::List(regions.iter().map(in_json).collect());
+        return Ok(writeln!(out, "{all}")?);
+    }
+    table(&regions, out)?;
+    let pools = brigade::pools()?;
+    if !pools.is_empty() {
+        write!(out, "\n{}", top::table(&pools))?;
+    }
+    Ok(())
+}
+
+/// Prints one region.
+pub(crate) fn inspect(name: &str, json: bool, out: &mut impl Write) -> Result<(), CommandError> {
+    let region = RegionInfo::of(name)?;
+    match json {
+        true => writeln!(out, "{}", in_json(&region))?,
+        false => in_full(&region, out)?,
+    }
+    Ok(())
+}
+
+/// Removes one name, if no process uses it or `force` is set.
+pub(crate) fn remove(
+    name: &str,
+    force: bool,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), CommandError> {
+    let region = RegionInfo::of(name)?;
+    if force {
+        region.remove()?;
+    } else {
+        remove_unheld(&region)?;
+    }
+    Ok(removed(&[name.to_owned()], "removed", json, out)?)
+}
+
+fn remove_unheld(region: &RegionInfo) -> Result<(), CommandError> {
+    let refused = |why: String| Err(CommandError::Failure(format!("{} {why}", region.name())));
+    if !region.is_own() {
+        let owner = user(region.uid());
+        return refused(format!("belongs to {owner}; --force removes it if the system lets you"));
+    }
+    if region.state() == RegionState::Foreign {
+        return refused("is not a region of brigade; --force removes it anyway".to_owned());
+    }
+    if region.state() == RegionState::Live || !region.remove_unheld()? {
+        let holders = holders(region);
+        return refused(format!("is in use by {holders}; end that first, or use --force"));
+    }
+    Ok(())
+}
+
+/// Removes what dead programs have left, or lists it.
+pub(crate) fn collect(
+    dry_run: bool,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), CommandError> {
+    if !dry_run {
+        return Ok(removed(&brigade::reclaim()?, "removed", json, out)?);
+    }
+    let mut regions = brigade::regions()?;
+    regions.retain(|region| region.state() == RegionState::Dead && region.is_own());
+    let names: Vec<_> = regions.iter().map(|region| region.name().to_owned()).collect();
+    Ok(removed(&names, "would_remove", json, out)?)
+}
+
+/// Prints the names that were removed, or would be.
+fn removed(
+    names: &[String],
+    what: &'static str,
+    json: bool,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    if json {
+        let names = names.iter().cloned().map(Json::Text).collect();
+        return writeln!(out, "{}", Json::Object(vec![(what, Json::List(names))]));
+    }
+    let what = what.replace('_', " ");
+    names.iter().try_for_each(|name| writeln!(out, "{what} {name}"))
+}
+
 /// Prints a table with a row for each region.
-pub(crate) fn table(regions: &[RegionInfo], out: &mut impl Write) -> io::Result<()> {
+fn table(regions: &[RegionInfo], out: &mut impl Write) -> io::Result<()> {
     let heading = ["NAME", "STATE", "KIND", "SIZE", "OWNER", "HELD BY"].map(str::to_owned);
     let rows: Vec<_> = std::iter::once(heading).chain(regions.iter().map(row)).collect();
     write!(out, "{}", columns(&rows))
@@ -42,7 +131,7 @@ fn row(region: &RegionInfo) -> [String; 6] {
 }
 
 /// Prints a region, a line for each property.
-pub(crate) fn in_full(region: &RegionInfo, out: &mut impl Write) -> io::Result<()> {
+fn in_full(region: &RegionInfo, out: &mut impl Write) -> io::Result<()> {
     let mut line = |what: &str, value: &str| writeln!(out, "{what:<8} {value}");
     line("name", region.name())?;
     line("path", &region.path().display().to_string())?;
@@ -62,7 +151,7 @@ pub(crate) fn in_full(region: &RegionInfo, out: &mut impl Write) -> io::Result<(
     Ok(())
 }
 
-pub(crate) fn in_json(region: &RegionInfo) -> Json {
+fn in_json(region: &RegionInfo) -> Json {
     let (kind, dtype, shape) = match region.kind() {
         RegionKind::Array { dtype, shape } => {
             let extent = |&extent: &usize| Json::Number(extent as u64);
@@ -130,7 +219,7 @@ fn alive(lives: bool) -> &'static str {
 }
 
 /// The processes that hold a region, as many as fit into a row.
-pub(crate) fn holders(region: &RegionInfo) -> String {
+fn holders(region: &RegionInfo) -> String {
     let all = region.holders();
     let shown = all.iter().take(HOLDERS_SHOWN_MAX);
     let shown = shown.map(|h| format!("{} ({})", h.pid, command(h.command.as_deref())));
@@ -146,7 +235,7 @@ pub(crate) fn holders(region: &RegionInfo) -> String {
 }
 
 /// The name of a user, or the number if there is none.
-pub(crate) fn user(uid: u32) -> String {
+fn user(uid: u32) -> String {
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let number = uid.to_string();
     let found = users.lines().find(|line| line.split(':').nth(2) == Some(&number));

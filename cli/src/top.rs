@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use brigade::{PoolInfo, WorkerInfo, WorkerStatus};
 
-use crate::CommandError;
-use crate::arguments::Output;
+use crate::error::CommandError;
 use crate::json::Json;
-use crate::show::{columns, printable, size};
+use crate::regions::{columns, printable, size};
 
 /// How often a pool publishes its state.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -22,13 +21,13 @@ const STALE: Duration = Duration::from_secs(5);
 const IDLE_MAX: usize = 4;
 
 /// Prints the pools once, or again and again until the output is closed.
-pub(crate) fn run(output: Output, once: bool, out: &mut impl Write) -> Result<(), CommandError> {
-    let is_view = output == Output::Text && !once && io::stdout().is_terminal();
+pub(crate) fn run(json: bool, once: bool, out: &mut impl Write) -> Result<(), CommandError> {
+    let is_view = !json && !once && io::stdout().is_terminal();
     loop {
         let pools = brigade::pools()?;
-        let text = match output {
-            Output::Json => format!("{}\n", Json::List(pools.iter().map(in_json).collect())),
-            Output::Text => frame(&pools),
+        let text = match json {
+            true => format!("{}\n", Json::List(pools.iter().map(in_json).collect())),
+            false => frame(&pools),
         };
         match is_view {
             // Erase the screen, go to its first place, wrap no lines.
@@ -39,7 +38,7 @@ pub(crate) fn run(output: Output, once: bool, out: &mut impl Write) -> Result<()
         if once {
             return Ok(());
         }
-        if !is_view && output == Output::Text {
+        if !is_view && !json {
             writeln!(out)?;
         }
         #[expect(clippy::disallowed_methods, reason = "the passing of time is what is shown")]

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Json {
     Null,
+    Bool(bool),
     Number(u64),
+    /// A number that is not finite is written as null.
+    Float(f64),
     Text(String),
     List(Vec<Json>),
     Object(Vec<(&'static str, Json)>),
@@ -21,7 +24,11 @@ impl fmt::Display for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Json::Null => f.write_str("null"),
+            Json::Bool(value) => write!(f, "{value}"),
             Json::Number(number) => write!(f, "{number}"),
+            // `Debug` writes 1e300 and 0.5 as JSON does, and every number so that it reads back.
+            Json::Float(number) if number.is_finite() => write!(f, "{number:?}"),
+            Json::Float(_) => f.write_str("null"),
             Json::Text(text) => quoted(text, f),
             Json::List(items) => {
                 f.write_str("[")?;
@@ -68,11 +75,16 @@ mod tests {
         let strange = "a \"b\" \\ \n \u{1} \u{7f} \u{9b}2J \u{202e} \u{e9} \u{1f600}";
         let value = Json::Object(vec![
             ("none", Json::Null),
+            ("yes", Json::Bool(true)),
+            ("floats", Json::List([0.1, -1e300, 5e-324, 2.0, f64::NAN].map(Json::Float).to_vec())),
             ("list", Json::List(vec![Json::Number(u64::MAX), Json::text(strange)])),
             ("empty", Json::List(vec![])),
         ]);
         let read: serde_json::Value = serde_json::from_str(&value.to_string()).unwrap();
-        let expected = serde_json::json!({"none": null, "list": [u64::MAX, strange], "empty": []});
+        let expected = serde_json::json!({
+            "none": null, "yes": true, "floats": [0.1, -1e300, 5e-324, 2.0, null],
+            "list": [u64::MAX, strange], "empty": [],
+        });
         assert_eq!(read, expected);
         assert!(value.to_string().bytes().all(|byte| matches!(byte, b' '..=b'~')), "{value}");
     }
