@@ -170,9 +170,26 @@ mod tests {
     #[test]
     fn a_wrong_command_line_is_a_usage_error() {
         for line in [
-            "", "--json", "list", "ls x", "inspect", "inspect a b", "rm", "gc --force", "top x",
-            "ls --once", "ls --json --json", "rm -x", "ls --json=1", "matmul a b", "sort a",
-            "factorial -1", "factorial 1.5", "stats", "sort a -o b --workers 0", "completions",
+            "",
+            "--json",
+            "list",
+            "ls x",
+            "inspect",
+            "inspect a b",
+            "rm",
+            "gc --force",
+            "top x",
+            "ls --once",
+            "ls --json --json",
+            "rm -x",
+            "ls --json=1",
+            "matmul a b",
+            "sort a",
+            "factorial -1",
+            "factorial 1.5",
+            "stats",
+            "sort a -o b --workers 0",
+            "completions",
         ] {
             assert_eq!(of(line).unwrap_err().exit_code(), 2, "{line}");
         }

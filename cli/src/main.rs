@@ -75,7 +75,7 @@ fn manual(command: Option<&str>, out: &mut impl Write) -> Result<(), CommandErro
             let found = program.find_subcommand(name).cloned();
             let missing =
                 || CommandError::Usage(format!("no command {name:?}; see brigade --help"));
-            found.ok_or_else(missing)?.name(format!("brigade-{name}"))
+            found.ok_or_else(missing)?
         }
     };
     Ok(clap_mangen::Man::new(page).render(out)?)

@@ -70,11 +70,7 @@ fn remove_unheld(region: &RegionInfo) -> Result<(), CommandError> {
 }
 
 /// Removes what dead programs have left, or lists it.
-pub(crate) fn collect(
-    dry_run: bool,
-    json: bool,
-    out: &mut impl Write,
-) -> Result<(), CommandError> {
+pub(crate) fn collect(dry_run: bool, json: bool, out: &mut impl Write) -> Result<(), CommandError> {
     if !dry_run {
         return Ok(removed(&brigade::reclaim()?, "removed", json, out)?);
     }

@@ -50,8 +50,7 @@ fn spinner(json: bool, message: &'static str) -> ProgressBar {
 
 /// A bar of `template`, which hides itself where standard error is no terminal.
 fn bar(json: bool, template: &str) -> ProgressBar {
-    let target =
-        if json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let target = if json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(Some(100), target);
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);

@@ -89,7 +89,8 @@ fn sort_sorts_every_dtype() {
     let sorted = SharedArray::<f64>::from_npy(&output).unwrap();
     assert_eq!(sorted.as_slice()[..3], [-1.0, 2.5, 3.0]);
     assert!(sorted.as_slice()[3].is_nan());
-    SharedArray::from_fn([70_000], |[i]| (i * 7919 % 65536) as u16).unwrap().to_npy(&input).unwrap();
+    let mixed = |[i]: [usize; 1]| u16::try_from(i * 7919 % 65536).unwrap();
+    SharedArray::from_fn([70_000], mixed).unwrap().to_npy(&input).unwrap();
     said(&["sort", &input, "-o", &output]);
     assert!(SharedArray::<u16>::from_npy(&output).unwrap().as_slice().is_sorted());
     SharedArray::from_slice(&[3i8, -7]).unwrap().to_npy(&input).unwrap();
@@ -102,13 +103,22 @@ fn sort_sorts_every_dtype() {
 fn stats_describes_columns_or_all_elements() {
     let directory = Directory::new();
     let path = file(&directory, "table.npy");
-    SharedArray::from_fn([5, 2], |[i, j]| (10 * j + i) as i32).unwrap().to_npy(&path).unwrap();
+    SharedArray::from_slice(&[0, 10, 1, 11, 2, 12, 3, 13, 4, 14])
+        .and_then(|mut table| {
+            table.reshape([5, 2])?;
+            table.to_npy(&path)
+        })
+        .unwrap();
     let line = json(&["stats", &path]);
     assert_eq!((&line["by_column"], &line["shape"]), (&true.into(), &[5, 2].into()));
     let second = &line["statistics"][1];
     for (name, value) in [
-        ("min", 10.0), ("lower_quartile", 11.0), ("median", 12.0), ("upper_quartile", 13.0),
-        ("max", 14.0), ("mean", 12.0),
+        ("min", 10.0),
+        ("lower_quartile", 11.0),
+        ("median", 12.0),
+        ("upper_quartile", 13.0),
+        ("max", 14.0),
+        ("mean", 12.0),
     ] {
         assert_eq!(second[name], value, "{name}: {line}");
     }
@@ -122,7 +132,10 @@ fn stats_describes_columns_or_all_elements() {
     // No elements: nothing is known of them.
     SharedArray::<f64>::zeroed([0]).unwrap().to_npy(&path).unwrap();
     let none = json(&["stats", &path]);
-    assert_eq!((&none["statistics"][0]["count"], &none["statistics"][0]["max"]), (&0.into(), &Value::Null));
+    assert_eq!(
+        (&none["statistics"][0]["count"], &none["statistics"][0]["max"]),
+        (&0.into(), &Value::Null)
+    );
 }
 
 // Nothing of a command that is killed stays: no process, no name, no part of the output.

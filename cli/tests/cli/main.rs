@@ -6,7 +6,7 @@ mod computations;
 mod pools;
 mod regions;
 
-#[path = "../../tests/common/mod.rs"]
+#[path = "../../../tests/common/mod.rs"]
 mod common;
 
 use std::process::{Command, Output, Stdio};
