@@ -8,6 +8,7 @@ use brigade::SharedArray;
 use serde_json::Value;
 
 use crate::common::Directory;
+use crate::common::processes::all;
 use crate::{refused, said};
 
 /// A folder, and the path of a file in it.
@@ -148,8 +149,7 @@ fn a_command_that_is_killed_leaves_nothing() {
         command.args(["factorial", "20000000", "-o", &path]).stdout(Stdio::null());
         let mut child = command.spawn().unwrap();
         let pid = child.id();
-        let children = || fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        crate::common::time::wait_for(|| children().is_ok_and(|pids| !pids.trim().is_empty()));
+        crate::common::time::wait_for(|| all().iter().any(|process| process.parent == pid));
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!Path::new(&path).exists());
