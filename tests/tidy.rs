@@ -375,8 +375,7 @@ fn links_between_pages_lead_somewhere() {
 
 #[test]
 fn tests_that_pages_name_exist() {
-    let tests: String =
-        sources(&["tests", "src", "examples"]).into_iter().map(|source| source.code).collect();
+    let tests: String = sources(&ALL).into_iter().map(|source| source.code).collect();
     let mut found = Vec::new();
     for (path, text) in pages().into_iter().filter(|(path, _)| !path.starts_with("benches/")) {
         for name in text.split('`').skip(1).step_by(2) {

@@ -1,4 +1,4 @@
-//! The command `brigade`: named regions, running pools, and computations on `.npy` files.
+//! The command `brigade`: regions, pools, and computations on `.npy` files.
 #![cfg(not(loom))]
 
 mod arguments;

@@ -1,4 +1,4 @@
-//! `brigade stats`: what is in an array, in one line for each column.
+//! `brigade stats`: a line for each column of an array.
 
 use std::io::Write;
 use std::path::Path;

@@ -176,7 +176,7 @@ impl Core {
             state.start_failure = Some(text);
         }
         let is_ending = matches!(cause, Some(RetireCause::Stopped | RetireCause::PoolEnds));
-        if is_ending || !self.is_wanted(state) {
+        if is_ending || !self.is_wanted(state) || state.is_owed_to_others(index) {
             return;
         }
         let is_needed = !state.queue.is_empty() || !state.workers[index].pinned.is_empty();

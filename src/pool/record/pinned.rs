@@ -9,7 +9,7 @@ use crate::pool::record::config::Initializer;
 use crate::pool::record::outcome::cancelled;
 use crate::pool::record::state::State;
 use crate::pool::record::task::{Pin, Rules, TaskRecord};
-use crate::pool::record::worker_slot::{RetireCause, WorkerState};
+use crate::pool::record::worker_slot::{RetireCause, WorkerSlot, WorkerState};
 use crate::worker::call::{Call, TaskId};
 use crate::worker::queue_pair::SLOTS;
 
@@ -102,6 +102,17 @@ impl State {
         found.extend(replaced.into_iter().take(missing));
         found.sort_unstable();
         found
+    }
+
+    /// Whether the workers that are still missing go to other slots, because tasks wait there, and
+    /// none to this one.
+    pub(crate) fn is_owed_to_others(&self, index: usize) -> bool {
+        let waits = |slot: &&WorkerSlot| {
+            let is_coming = slot.state == WorkerState::Vacant || slot.awaits_successor();
+            is_coming && !slot.pinned.is_empty()
+        };
+        let owed = self.workers.iter().filter(waits).count();
+        self.workers[index].pinned.is_empty() && self.available_workers() + owed >= self.target
     }
 
     /// Marks the workers that have no task among `ids`, those of a broadcast.
