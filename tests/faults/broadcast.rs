@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::common::alone::{alone, progress, workers};
 use crate::common::processes::send;
 use crate::common::tasks::{count, counted, hanging, raise, same, tally, with};
-use crate::common::time::{ThreadId, wait_for};
+use crate::common::time::wait_for;
 use brigade::{Error, ExitReason, Pool, SharedArray, Start, TaskError, WorkerResult};
 use nix::sys::signal::Signal;
 
@@ -48,10 +48,13 @@ fn while_it_waits<T: Send>(
 fn a_function_runs_once_on_each_worker_also_on_a_busy_one() {
     alone(|| {
         let (path, pool) = (tally("broadcast"), with(3).build().unwrap());
-        let waits = |joins: ThreadId| joins.wait_until_blocked();
-        let busy = pool.submit(waits, ThreadId::current()).unwrap();
+        let gate = tally("gate");
+        let waits = |gate: String| wait_for(|| counted(&gate) == 1);
+        let busy = pool.submit(waits, gate.clone()).unwrap();
         wait_for(|| busy.is_running());
-        let ran = values(pool.broadcast(note, path.clone()).unwrap());
+        let broadcast = || pool.broadcast(note, path.clone()).unwrap();
+        let ran = values(while_it_waits(&pool, 1, broadcast, || count(&gate)));
+        std::fs::remove_file(gate).unwrap();
         assert!(ran.iter().map(|(worker, _)| *worker).eq(0..3));
         assert!(ran.iter().all(|(worker, (own, _))| *own == Some(*worker)));
         assert_eq!(ran.iter().map(|(_, (_, pid))| pid).collect::<BTreeSet<_>>().len(), 3);

@@ -18,6 +18,8 @@ pub(crate) mod publisher;
 pub(crate) mod recording;
 pub(crate) mod report;
 pub(crate) mod room;
+#[cfg(feature = "async")]
+pub(crate) mod room_waiters;
 pub(crate) mod run_times;
 pub(crate) mod state;
 pub(crate) mod state_guard;

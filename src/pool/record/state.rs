@@ -12,7 +12,7 @@ use crate::pool::record::counters::Counters;
 use crate::pool::record::log_sources::LogSources;
 use crate::pool::record::outcome::{EncodedResult, Outcome, broken};
 #[cfg(feature = "async")]
-use crate::pool::record::room::RoomWaiters;
+use crate::pool::record::room_waiters::RoomWaiters;
 use crate::pool::record::task::{Offer, TaskNumbers, TaskRecord, TaskState, TaskTable};
 use crate::pool::record::timeline::Timeline;
 use crate::pool::record::worker_slot::{RetireCause, WorkerSlot, WorkerState};
