@@ -8,7 +8,7 @@ use brigade::SharedArray;
 use serde_json::Value;
 
 use crate::common::Directory;
-use crate::common::processes::all;
+use crate::common::alone::{alone, workers};
 use crate::{refused, said};
 
 /// A folder, and the path of a file in it.
@@ -142,14 +142,13 @@ fn stats_describes_columns_or_all_elements() {
 // Nothing of a command that is killed stays: no process, no name, no part of the output.
 #[test]
 fn a_command_that_is_killed_leaves_nothing() {
-    crate::common::alone::alone(|| {
+    alone(|| {
         let directory = Directory::new();
         let path = file(&directory, "digits");
         let mut command = Command::new(env!("CARGO_BIN_EXE_brigade"));
         command.args(["factorial", "20000000", "-o", &path]).stdout(Stdio::null());
         let mut child = command.spawn().unwrap();
-        let pid = child.id();
-        crate::common::time::wait_for(|| all().iter().any(|process| process.parent == pid));
+        crate::common::time::wait_for(|| !workers().is_empty());
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!Path::new(&path).exists());
