@@ -6,6 +6,7 @@ use crate::common::alone::{own_processes, progress, workers};
 use crate::common::processes::send;
 use crate::common::tasks::{count, counted, tally};
 use crate::common::time::wait_for;
+use crate::failpoints::OF_A_TASK;
 use crate::points::alone;
 use brigade::failpoint::{Action, Point, clear, hits, set};
 use brigade::{Error, ExitReason, Phase, Pool, TaskError};
@@ -22,19 +23,6 @@ fn note(path: String) {
 fn runs(_: ()) -> u32 {
     RUNS.load(Ordering::Relaxed)
 }
-
-/// The steps of a broadcast in a worker, with the phase that its death there must report: `None` if
-/// it has not started it, or has committed it.
-const OF_A_BROADCAST: [(Point, Option<Phase>); 8] = [
-    (Point::WorkerBeforeClaim, None),
-    (Point::WorkerAfterClaim, Some(Phase::Decoding)),
-    (Point::WorkerBeforeRun, Some(Phase::Running)),
-    (Point::WorkerAfterRun, Some(Phase::Publishing)),
-    (Point::WorkerMidCopy, Some(Phase::Publishing)),
-    (Point::WorkerBeforeCommit, Some(Phase::Publishing)),
-    (Point::WorkerAfterCommit, None),
-    (Point::WorkerBeforePark, None),
-];
 
 /// Kills the only worker at this step of a broadcast. Returns how often the function has run in the
 /// replacement before its first task.
@@ -69,7 +57,7 @@ fn runs_after(point: Point, action: Action, expected: Option<Phase>, covers: boo
 fn a_worker_that_dies_at_any_step_of_a_broadcast_is_replaced_by_one_that_has_run_it_once() {
     alone(|| {
         for action in [Action::Kill, Action::Abort] {
-            for (point, expected) in OF_A_BROADCAST {
+            for (point, expected) in OF_A_TASK {
                 assert_eq!(runs_after(point, action, expected, true), 1, "{point:?} {action:?}");
             }
         }
@@ -82,7 +70,7 @@ fn without_the_request_a_replacement_runs_only_what_the_dead_worker_had_not_begu
     alone(|| {
         // Whether it sleeps before or after the broadcast depends on timing.
         let certain = |(point, _): &(Point, _)| *point != Point::WorkerBeforePark;
-        for (point, expected) in OF_A_BROADCAST.into_iter().filter(certain) {
+        for (point, expected) in OF_A_TASK.into_iter().filter(certain) {
             let begun = u32::from(point == Point::WorkerBeforeClaim);
             assert_eq!(runs_after(point, Action::Kill, expected, false), begun, "{point:?}");
         }
