@@ -212,8 +212,8 @@ pub use channel::{
 };
 #[cfg(not(loom))]
 pub use compute::{
-    Axes, ByteGroups, FilterFloat, FilterInteger, Group, Groups, Matrix, MatrixBase, MatrixMut,
-    Neighbours, Product, RandomFloat, RowIndex, Scalar, SharedBigUint, Side, SortKey,
+    Axes, ByteGroups, Cholesky, FilterFloat, FilterInteger, Group, Groups, Lu, Matrix, MatrixBase,
+    MatrixMut, Neighbours, Product, RandomFloat, RowIndex, Scalar, SharedBigUint, Side, SortKey,
 };
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;

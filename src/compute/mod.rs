@@ -5,6 +5,7 @@ mod bigint;
 mod combination;
 mod decimal;
 mod factorial;
+mod linalg;
 mod matmul;
 mod multiply;
 mod multiply_all;
@@ -16,4 +17,5 @@ pub use arrays::{
     Side, SortKey,
 };
 pub use bigint::SharedBigUint;
+pub use linalg::{Cholesky, Lu};
 pub use matmul::{Matrix, MatrixBase, MatrixMut, Product, Scalar};

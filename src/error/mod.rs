@@ -113,6 +113,47 @@ pub enum Error {
         /// The rule that they violate.
         rule: &'static str,
     },
+    /// A system with this matrix has no solution, or infinitely many.
+    #[error(
+        "{operation}: the matrix{} is singular, pivot {pivot} of its factorisation is zero; \
+         check its rows and columns for some that depend on others",
+        InStack(*.member)
+    )]
+    Singular {
+        /// The operation.
+        operation: &'static str,
+        /// The index of the matrix, if it is one of a stack.
+        member: Option<usize>,
+        /// The index of the zero on the diagonal of U.
+        pivot: usize,
+    },
+    /// The matrix has no Cholesky factor: it is not positive definite.
+    #[error(
+        "{operation}: the matrix{} is not positive definite, pivot {pivot} of its factorisation is \
+         not positive; use the LU factorisation",
+        InStack(*.member)
+    )]
+    NotPositiveDefinite {
+        /// The operation.
+        operation: &'static str,
+        /// The index of the matrix, if it is one of a stack.
+        member: Option<usize>,
+        /// The index of the pivot.
+        pivot: usize,
+    },
+    /// An operand or a result has NaN or an infinity.
+    #[error(
+        "{operation}: {what} has NaN or an infinity at {position:?}; \
+         replace it, or scale what overflows"
+    )]
+    NotFinite {
+        /// The operation.
+        operation: &'static str,
+        /// The operand or result.
+        what: &'static str,
+        /// The index of the element in each dimension.
+        position: Vec<usize>,
+    },
     /// The fork server found threads that a library started before `main`.
     #[error(
         "the fork server has {threads} threads, but must have one to fork: a linked library \
@@ -339,6 +380,15 @@ impl Error {
         source: impl Into<io::Error>,
     ) -> Error {
         Error::Os { call, subject: subject.into(), source: source.into() }
+    }
+}
+
+/// Which matrix of a stack an error is about, in its message.
+struct InStack(Option<usize>);
+
+impl fmt::Display for InStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |member| write!(f, " {member} of the stack"))
     }
 }
 

@@ -8,6 +8,7 @@ mod float;
 pub(crate) mod gather;
 #[cfg(not(loom))]
 pub(crate) mod group;
+pub(crate) mod linalg;
 pub mod matmul;
 pub(crate) mod number;
 pub(crate) mod random;

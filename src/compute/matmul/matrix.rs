@@ -123,14 +123,14 @@ pub struct MatrixBase<E> {
     source: Option<Source>,
     form: Form,
     /// The matrix among the elements; of a stack, the first one.
-    pub(super) place: Strided<usize>,
+    pub(in crate::compute) place: Strided<usize>,
 }
 
 /// A matrix for the members of a team.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct SharedMatrix {
-    pub(super) source: Source,
-    pub(super) place: Strided<usize>,
+pub(in crate::compute) struct SharedMatrix {
+    pub(in crate::compute) source: Source,
+    pub(in crate::compute) place: Strided<usize>,
 }
 
 impl<E> MatrixBase<E> {
@@ -148,7 +148,7 @@ impl<E> MatrixBase<E> {
         MatrixBase { elements, source, form, place: Strided::row_major(0, rows, cols) }
     }
 
-    pub(super) fn shape(&self) -> Shape {
+    pub(in crate::compute) fn shape(&self) -> Shape {
         let [rows, cols] = self.place.shape();
         match &self.form {
             Form::Vector => Shape::from([rows]),
@@ -164,7 +164,7 @@ impl<E> MatrixBase<E> {
     }
 
     /// The matrix; an error for a vector or a stack.
-    pub(super) fn single(self, operation: &'static str) -> Result<MatrixBase<E>> {
+    pub(in crate::compute) fn single(self, operation: &'static str) -> Result<MatrixBase<E>> {
         let expected = match self.form {
             Form::Matrix => return Ok(self),
             Form::Stack { .. } => "two dimensions; `matmul_batch` multiplies stacks",
@@ -184,7 +184,10 @@ impl<E> MatrixBase<E> {
     }
 
     /// The number of matrices (`None`: one for all), and the elements from one to the next.
-    pub(super) fn stack(&self, operation: &'static str) -> Result<(Option<usize>, isize)> {
+    pub(in crate::compute) fn stack(
+        &self,
+        operation: &'static str,
+    ) -> Result<(Option<usize>, isize)> {
         match self.form {
             Form::Matrix => Ok((None, 0)),
             Form::Stack { count, step } => Ok((Some(count), step)),
@@ -193,7 +196,7 @@ impl<E> MatrixBase<E> {
     }
 
     /// The matrix for other processes.
-    pub(super) fn shared(&self) -> Result<SharedMatrix> {
+    pub(in crate::compute) fn shared(&self) -> Result<SharedMatrix> {
         let lent =
             || Error::invalid("an operand", "an array lent to a task", "one of this process");
         let source = self.source.clone().ok_or_else(lent)?;
@@ -319,7 +322,7 @@ impl<'a, T> Matrix<'a, T> {
     }
 
     /// The matrix for this process.
-    pub(super) fn local(self) -> Strided<*mut T> {
+    pub(in crate::compute) fn local(self) -> Strided<*mut T> {
         self.place.in_array(self.elements.as_ptr().cast_mut())
     }
 }
@@ -356,7 +359,7 @@ impl<'a, T> MatrixMut<'a, T> {
     }
 
     /// The matrix for this process.
-    pub(super) fn local(self) -> Strided<*mut T> {
+    pub(in crate::compute) fn local(self) -> Strided<*mut T> {
         self.place.in_array(self.elements.as_mut_ptr())
     }
 }

@@ -14,6 +14,7 @@ use crate::kernel::matmul;
 use crate::pool::Pool;
 use dispatch::{MatmulCall, Work};
 
+pub(super) use matrix::SharedMatrix;
 pub use matrix::{Matrix, MatrixBase, MatrixMut, Scalar};
 pub use product::Product;
 

@@ -1,7 +1,7 @@
 //! The choice of instruction set, and the element types.
 
 use std::fmt::{self, Debug};
-use std::ops::{Add, Mul};
+use std::ops::{Add, Div, Mul, Neg, Sub};
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
@@ -149,12 +149,40 @@ impl fmt::Display for Kernel {
 /// assert_eq!((doubled(f32::ONE), f64::ZERO), (2.0, 0.0));
 /// ```
 pub trait Float:
-    Copy + Debug + PartialEq + Send + Sync + Add<Output = Self> + Mul<Output = Self> + 'static
+    Copy
+    + Debug
+    + PartialOrd
+    + Send
+    + Sync
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + 'static
 {
     /// Zero.
     const ZERO: Self;
     /// One.
     const ONE: Self;
+    /// The distance from 1 to the next larger number.
+    const EPSILON: Self;
+    /// The smallest positive normal number.
+    const MIN_POSITIVE: Self;
+
+    /// The absolute value.
+    #[must_use]
+    fn abs(self) -> Self;
+
+    /// The square root; NaN of a negative number.
+    #[must_use]
+    fn sqrt(self) -> Self;
+
+    /// The same number as `f64`.
+    fn to_f64(self) -> f64;
+
+    /// The nearest number of this type.
+    fn from_f64(x: f64) -> Self;
 
     /// The functions of `kernel` for this type.
     #[doc(hidden)]
@@ -164,6 +192,29 @@ pub trait Float:
 impl Float for f32 {
     const ZERO: f32 = 0.0;
     const ONE: f32 = 1.0;
+    const EPSILON: f32 = f32::EPSILON;
+    const MIN_POSITIVE: f32 = f32::MIN_POSITIVE;
+
+    #[inline]
+    fn abs(self) -> f32 {
+        f32::abs(self)
+    }
+
+    #[inline]
+    fn sqrt(self) -> f32 {
+        f32::sqrt(self)
+    }
+
+    #[inline]
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is what is wanted")]
+    fn from_f64(x: f64) -> f32 {
+        x as f32
+    }
 
     fn table(kernel: Kernel) -> &'static MicroKernelTable<f32> {
         match kernel.0 {
@@ -179,6 +230,28 @@ impl Float for f32 {
 impl Float for f64 {
     const ZERO: f64 = 0.0;
     const ONE: f64 = 1.0;
+    const EPSILON: f64 = f64::EPSILON;
+    const MIN_POSITIVE: f64 = f64::MIN_POSITIVE;
+
+    #[inline]
+    fn abs(self) -> f64 {
+        f64::abs(self)
+    }
+
+    #[inline]
+    fn sqrt(self) -> f64 {
+        f64::sqrt(self)
+    }
+
+    #[inline]
+    fn to_f64(self) -> f64 {
+        self
+    }
+
+    #[inline]
+    fn from_f64(x: f64) -> f64 {
+        x
+    }
 
     fn table(kernel: Kernel) -> &'static MicroKernelTable<f64> {
         match kernel.0 {

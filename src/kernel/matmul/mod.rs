@@ -72,5 +72,6 @@ pub use kernel::{Float, KERNEL_VARIABLE, Kernel};
 pub(crate) use multiply::alone_ns;
 pub use multiply::{SCRATCH_ALIGN_BYTES, gemm, gemm_with, multiply, scratch_bytes, worth_sharing};
 pub use reference::naive;
+pub(in crate::kernel) use shares::shares;
 pub use strided::{Position, Strided};
 pub use views::{MatBase, MatMut, MatRef};

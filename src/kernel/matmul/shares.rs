@@ -9,7 +9,7 @@ use crate::kernel::Team;
 /// perhaps the last.
 ///
 /// Members of a team that pass the same numbers get each part once.
-pub(super) fn shares<W: Team>(
+pub(in crate::kernel) fn shares<W: Team + ?Sized>(
     team: &W,
     counter: usize,
     len: usize,

@@ -139,7 +139,7 @@ impl<P: Position> Strided<P> {
     }
 
     /// [`block`](Strided::block) for rows and columns that exist.
-    pub(super) fn part(&self, rows: Range<usize>, cols: Range<usize>) -> Strided<P> {
+    pub(in crate::kernel) fn part(&self, rows: Range<usize>, cols: Range<usize>) -> Strided<P> {
         debug_assert!(rows.end <= self.rows && cols.end <= self.cols);
         let first = self.at(rows.start, cols.start);
         Strided { first, rows: rows.len(), cols: cols.len(), ..*self }

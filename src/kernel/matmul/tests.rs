@@ -18,14 +18,12 @@ use crate::kernel::{COUNTERS, PeerDied, SingleThread, Team};
 
 /// What the tests need from a type besides `Float`.
 trait Real: Float {
-    const EPSILON: f64;
     fn of(x: f64) -> Self;
     fn wide(self) -> f64;
     fn bits(self) -> u64;
 }
 
 impl Real for f32 {
-    const EPSILON: f64 = f32::EPSILON as f64;
     #[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is what is wanted")]
     fn of(x: f64) -> f32 {
         x as f32
@@ -39,7 +37,6 @@ impl Real for f32 {
 }
 
 impl Real for f64 {
-    const EPSILON: f64 = f64::EPSILON;
     fn of(x: f64) -> f64 {
         x
     }
@@ -145,8 +142,9 @@ fn assert_product<T: Real>(
                 if beta == T::ZERO { 0.0 } else { cv.get(i, j).unwrap().wide() * beta.wide() };
             let value = alpha.wide().mul_add(dot, old);
             let got = after.view().get(i, j).unwrap();
-            let bound =
-                T::EPSILON * (a.cols + 4) as f64 * (alpha.wide().abs() * magnitude + old.abs());
+            let bound = T::EPSILON.wide()
+                * (a.cols + 4) as f64
+                * (alpha.wide().abs() * magnitude + old.abs());
             assert!(
                 (got.wide() - value).abs() <= bound,
                 "({i}, {j}): {got:?}, but {value} within {bound}"

@@ -1,0 +1,238 @@
+//! A step of linear algebra, by the caller or a team.
+#![allow(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+
+use crate::array::SharedArray;
+use crate::compute::matmul::{Matrix, MatrixMut, Scalar, SharedMatrix};
+use crate::error::{Error, Result};
+use crate::kernel::linalg::{self, Diagonal, Factors, Pivots, Triangle};
+use crate::kernel::matmul::{SHARED_NS, Strided};
+use crate::kernel::{FloatMode, PeerDied, SingleThread, Team};
+use crate::object::source::Source;
+use crate::pool::record::task::Rules;
+use crate::pool::{CodecError, Invocation, Pool, TeamDescriptor, TeamJob, take_part};
+use crate::sys::mmap::Access;
+
+/// What to compute. The matrices are those of [`Operands`].
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) enum Step {
+    /// output = L and U of the input; writes the pivots.
+    Lu,
+    /// output = L of the input.
+    Cholesky,
+    /// output = X of `A X = B`. The inputs are the factors, as `System` says, and B.
+    Solve(System),
+}
+
+/// A matrix for which systems are solved; see [`Factors`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum System {
+    Lu,
+    LuTransposed,
+    Cholesky,
+    Triangular(Triangle, Diagonal),
+}
+
+/// What a step reads and writes. A step in place has no input.
+pub(super) struct Operands<'m, T> {
+    pub(super) inputs: Vec<Matrix<'m, T>>,
+    pub(super) output: MatrixMut<'m, T>,
+    /// The pivots, if the step reads or writes any.
+    pub(super) pivots: Option<PivotArray<'m>>,
+}
+
+/// An array of pivots, which [`Step::Lu`] writes.
+pub(super) enum PivotArray<'m> {
+    Read(&'m SharedArray<u64>),
+    Written(&'m mut SharedArray<u64>),
+}
+
+impl PivotArray<'_> {
+    fn source(&self) -> Source {
+        match self {
+            PivotArray::Read(array) => array.source(),
+            PivotArray::Written(array) => array.source(),
+        }
+    }
+
+    fn local(self) -> *mut u64 {
+        match self {
+            PivotArray::Read(array) => array.as_slice().as_ptr().cast_mut(),
+            PivotArray::Written(array) => array.as_mut_slice().as_mut_ptr(),
+        }
+    }
+}
+
+/// What a step finds out.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(super) struct Report {
+    /// The 1-norm of the input; infinity if the input is not finite. Zero if it is not computed.
+    pub(super) norm: f64,
+    /// The first pivot that is not positive, of a Cholesky factorisation.
+    pub(super) failed: Option<usize>,
+}
+
+impl Report {
+    /// The report of a team, from those of its members.
+    fn merge(self, other: Report) -> Report {
+        Report {
+            norm: if other.norm > self.norm { other.norm } else { self.norm },
+            failed: self.failed.into_iter().chain(other.failed).min(),
+        }
+    }
+}
+
+/// A call of a method of the pool.
+pub(super) struct LinalgCall<'c> {
+    pub(super) pool: &'c Pool,
+    /// The name of the call, for the report of a death.
+    pub(super) name: &'static str,
+    pub(super) rules: Rules,
+}
+
+/// The argument of the team's tasks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct StepDescriptor {
+    step: Step,
+    inputs: Vec<SharedMatrix>,
+    output: SharedMatrix,
+    pivots: Option<Source>,
+}
+
+/// The operands by address.
+struct Places<T> {
+    inputs: Vec<Strided<*mut T>>,
+    output: Strided<*mut T>,
+    pivots: *mut u64,
+}
+
+impl<'c> LinalgCall<'c> {
+    /// A call with the rules of the pool.
+    pub(super) fn new(pool: &'c Pool, name: &'static str) -> LinalgCall<'c> {
+        LinalgCall { pool, name, rules: pool.rules() }
+    }
+
+    /// Computes a step that takes one worker about `alone_ns`: by the caller if that is faster.
+    ///
+    /// The caller has checked the shapes: they are those of [`run`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Task`] if a worker dies; the output is then unspecified.
+    pub(super) fn run<T: Scalar>(
+        &self,
+        step: Step,
+        operands: Operands<'_, T>,
+        alone_ns: f64,
+    ) -> Result<Report> {
+        let Operands { inputs, output, pivots } = operands;
+        if !self.pool.has_workers() || alone_ns < SHARED_NS {
+            let places = Places {
+                inputs: inputs.into_iter().map(Matrix::local).collect(),
+                output: output.local(),
+                pivots: pivots.map_or(std::ptr::null_mut(), PivotArray::local),
+            };
+            // SAFETY: the shapes fit, by this method's contract; every place lies within its
+            // elements, checked in `MatrixBase`, which are borrowed, the output exclusively.
+            let outcome = unsafe { run(step, &places, &SingleThread::default()) };
+            return Ok(outcome.expect("a team of one has no peer that dies"));
+        }
+        let mut rules = self.rules;
+        if inputs.is_empty() {
+            // A failed attempt has changed the matrix.
+            rules.retries = 0;
+        }
+        let descriptor = StepDescriptor {
+            step,
+            inputs: inputs.iter().map(Matrix::shared).collect::<Result<_>>()?,
+            output: output.shared()?,
+            pivots: pivots.as_ref().map(PivotArray::source),
+        };
+        let job = TeamJob::new(self.pool.core(), self.name, rules);
+        let reports = job.run_all::<_, Report>(take_share::<T>, &descriptor)?;
+        Ok(reports.into_iter().fold(Report::default(), Report::merge))
+    }
+}
+
+/// A member's part, in a worker.
+fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
+    let (team, descriptor) = invocation.argument::<(TeamDescriptor, StepDescriptor)>()?;
+    take_part(invocation, team, |invocation, member| {
+        let find = |source: &Source, access| {
+            let resolver = &invocation.cache.resolver;
+            let resolved = resolver.resolve(invocation.windows, source, access);
+            resolved.map_err(|error: Error| CodecError::Argument(error.to_string()))
+        };
+        // What is resolved is kept until the end, because that keeps it mapped.
+        let inputs = descriptor.inputs.iter().map(|m| find(&m.source, Access::ReadOnly));
+        let inputs = inputs.collect::<std::result::Result<Vec<_>, _>>()?;
+        let output = find(&descriptor.output.source, Access::ReadWrite)?;
+        let pivots = descriptor.pivots.as_ref().map(|source| find(source, Access::ReadWrite));
+        let pivots = pivots.transpose()?;
+        let of_inputs = descriptor.inputs.iter().zip(&inputs);
+        let places = Places {
+            inputs: of_inputs.map(|(m, found)| m.place.in_array(found.as_ptr().cast())).collect(),
+            output: descriptor.output.place.in_array(output.as_ptr().cast::<T>()),
+            pivots: pivots.as_ref().map_or(std::ptr::null_mut(), |found| found.as_ptr().cast()),
+        };
+        // SAFETY: the host checked shapes and places and borrows the operands, the output
+        // exclusively, until no task of the job is left; the sources are as long as the arrays; all
+        // members get the same argument, and a job's counters begin at zero.
+        Ok(unsafe { run(descriptor.step, &places, member) })
+    })
+}
+
+/// A member's part of a step.
+///
+/// # Safety
+///
+/// - The shapes fit. For `Lu` and `Cholesky`: output and input, if there is one, have the same
+///   shape, square for `Cholesky`; there are as many pivots as the smaller side for `Lu`. For
+///   `Solve`: the first of the inputs is square, with as many rows as B and the output, which have
+///   the same shape, and as many pivots if the system has any.
+/// - All operands are valid; only this team accesses the output, and the pivots if it writes them,
+///   and nothing writes the others, until all members have returned.
+unsafe fn run<T: Scalar>(
+    step: Step,
+    places: &Places<T>,
+    team: &dyn Team,
+) -> std::result::Result<Report, PeerDied> {
+    let _mode = FloatMode::standard();
+    let Places { inputs, output, pivots } = places;
+    let (output, pivots) = (*output, Pivots(*pivots));
+    match step {
+        Step::Lu => {
+            let from = inputs.first().copied().unwrap_or(output);
+            // SAFETY: the caller's conditions.
+            let norm = unsafe { linalg::copy_with_norm(from, output, team) };
+            team.barrier()?;
+            // SAFETY: as above.
+            unsafe { linalg::lu(output, pivots, team)? };
+            Ok(Report { norm, failed: None })
+        }
+        Step::Cholesky => {
+            let from = inputs.first().copied().unwrap_or(output);
+            // SAFETY: the caller's conditions.
+            let norm = unsafe { linalg::copy_with_norm(from, output, team) };
+            team.barrier()?;
+            // SAFETY: as above.
+            let failed = unsafe { linalg::cholesky(output, team)? };
+            Ok(Report { norm, failed })
+        }
+        Step::Solve(system) => {
+            let factors = match system {
+                System::Lu => Factors::Lu(inputs[0], pivots),
+                System::LuTransposed => Factors::LuTransposed(inputs[0], pivots),
+                System::Cholesky => Factors::Cholesky(inputs[0]),
+                System::Triangular(triangle, diagonal) => {
+                    Factors::Triangular(inputs[0], triangle, diagonal)
+                }
+            };
+            let b = inputs.get(1).copied().unwrap_or(output);
+            // SAFETY: the caller's conditions.
+            unsafe { linalg::solve(factors, b, output, team) };
+            Ok(Report::default())
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Checks of what a call of linear algebra gets and returns.
+#![allow(unsafe_code)]
+
+use crate::array::SharedArray;
+use crate::compute::linalg::job::{LinalgCall, Operands, PivotArray, Step, System};
+use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
+use crate::error::{Error, Result};
+use crate::kernel::matmul;
+use crate::pool::Pool;
+
+/// A single matrix that is square.
+///
+/// # Errors
+///
+/// [`Error::InvalidArgument`] if it does not have two dimensions, [`Error::ShapeMismatch`] if it is
+/// not square.
+pub(super) fn square<'m, T>(operation: &'static str, a: Matrix<'m, T>) -> Result<Matrix<'m, T>> {
+    let a = a.single(operation)?;
+    let (rows, cols) = (a.place.rows, a.place.cols);
+    if rows != cols {
+        let rule = "the matrix must be square";
+        let (left, right) = (a.shape(), [rows, rows].into());
+        return Err(Error::ShapeMismatch { operation, left, right, rule });
+    }
+    Ok(a)
+}
+
+/// Checks that A is square, and that B has one dimension or two, and as many rows.
+///
+/// # Errors
+///
+/// [`Error::InvalidArgument`] or [`Error::ShapeMismatch`].
+pub(super) fn check_system<T>(
+    operation: &'static str,
+    a: &Matrix<'_, T>,
+    b: &Matrix<'_, T>,
+) -> Result<()> {
+    let a = square(operation, a.clone())?;
+    let (left, right) = (a.shape(), b.shape());
+    if !matches!(right.dims().len(), 1 | 2) {
+        let found = format!("a right-hand side of shape {right}");
+        return Err(Error::invalid(operation, found, "one or two dimensions"));
+    }
+    if a.place.rows != b.place.rows {
+        let rule = "the right-hand side must have as many rows as the matrix";
+        return Err(Error::ShapeMismatch { operation, left, right, rule });
+    }
+    Ok(())
+}
+
+/// Checks that every element that `is_read` selects is finite.
+///
+/// # Errors
+///
+/// [`Error::NotFinite`] with the first position in which one is not.
+#[cold]
+pub(super) fn check_finite<T: Scalar>(
+    operation: &'static str,
+    what: &'static str,
+    a: &Matrix<'_, T>,
+    is_read: impl Fn(usize, usize) -> bool,
+) -> Result<()> {
+    let place = a.clone().local();
+    for i in 0..place.rows {
+        for j in (0..place.cols).filter(|&j| is_read(i, j)) {
+            // SAFETY: the element lies within those of the matrix, which borrows them.
+            let element = unsafe { place.at(i, j).read() };
+            if !element.to_f64().is_finite() {
+                let position = [i, j][..a.shape().dims().len().min(2)].to_vec();
+                return Err(Error::NotFinite { operation, what, position });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Solves `A X = B`, by factors of A; checks that B and X are finite. The caller has checked the
+/// shapes.
+///
+/// # Errors
+///
+/// [`Error::NotFinite`], [`Error::NoSpace`], [`Error::Task`].
+pub(super) fn solve_factored<T: Scalar>(
+    (pool, operation, name): (&Pool, &'static str, &'static str),
+    system: System,
+    factors: Matrix<'_, T>,
+    pivots: Option<&SharedArray<u64>>,
+    b: Matrix<'_, T>,
+) -> Result<SharedArray<T>> {
+    let mut x = SharedArray::for_overwrite(b.shape())?;
+    let (size, count) = (b.place.rows, b.place.cols);
+    // Strips of columns are shared, so a single column is not.
+    let alone_ns = if count < 2 { 0.0 } else { matmul::alone_ns::<T>(size, count, size) };
+    let operands = Operands {
+        inputs: vec![factors, b.clone()],
+        output: MatrixMut::from(&mut x),
+        pivots: pivots.map(PivotArray::Read),
+    };
+    LinalgCall::new(pool, name).run(Step::Solve(system), operands, alone_ns)?;
+    if !is_finite(x.as_slice()) {
+        check_finite(operation, "the right-hand side", &b, |_, _| true)?;
+        check_finite(operation, "the solution", &Matrix::from(&x), |_, _| true)?;
+    }
+    Ok(x)
+}
+
+/// Whether no element is NaN or an infinity.
+pub(super) fn is_finite<T: Scalar>(x: &[T]) -> bool {
+    // A product with zero is NaN unless the element is finite, and NaN spreads through a sum.
+    let zero = x.iter().fold(T::ZERO, |sum, &element| sum + element * T::ZERO);
+    zero == T::ZERO
+}

@@ -1,0 +1,139 @@
+//! Systems with a triangular matrix, by recursion on its halves.
+//!
+//! `T X = B`, with T lower: solve with the first half of T, subtract the product of the rest, solve
+//! with the second half (Higham, section 8.1; Golub and Van Loan, section 3.1.4). Blocks on the
+//! diagonal are solved by substitution in a buffer.
+#![allow(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+
+use super::product::subtract_product;
+use crate::kernel::matmul::{Float, Strided};
+use crate::kernel::vectorized::vectorized;
+
+/// Rows of a block that is solved by substitution.
+const BLOCK: usize = 16;
+/// Columns of B that are solved at a time.
+const LANES: usize = 32;
+
+/// The half of a triangular matrix that is not zero, and is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Triangle {
+    /// The diagonal and below.
+    Lower,
+    /// The diagonal and above.
+    Upper,
+}
+
+/// The diagonal of a triangular matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Diagonal {
+    /// As it is stored.
+    Stored,
+    /// All ones; it is not read.
+    Unit,
+}
+
+/// `T X = B` by the calling thread; X replaces B in `x`. A zero on the diagonal leads to infinities
+/// or NaN.
+///
+/// # Safety
+///
+/// - T is square, and has as many rows as `x`.
+/// - T and `x` are valid at their strides. No element of `x` is one of T, and no two coincide.
+///   Until it returns, nothing else accesses `x`, and nothing writes T.
+pub(super) unsafe fn solve<T: Float>(
+    kind: (Triangle, Diagonal),
+    t: Strided<*mut T>,
+    x: Strided<*mut T>,
+) {
+    let size = t.rows;
+    if size <= BLOCK {
+        // SAFETY: the caller's conditions.
+        unsafe { solve_block(kind, t, x) };
+        return;
+    }
+    let middle = (size / 2).next_multiple_of(BLOCK);
+    let halves = [0..middle, middle..size];
+    let [first, second] = match kind.0 {
+        Triangle::Lower => [0, 1],
+        Triangle::Upper => [1, 0],
+    };
+    let diagonal = |half: usize| t.part(halves[half].clone(), halves[half].clone());
+    let rows = |half: usize| x.part(halves[half].clone(), 0..x.cols);
+    // SAFETY: the caller's conditions hold for a part of the rows.
+    unsafe { solve(kind, diagonal(first), rows(first)) };
+    let beside = t.part(halves[second].clone(), halves[first].clone());
+    // SAFETY: the caller's conditions; the halves of `x` have different rows.
+    unsafe { subtract_product(beside, rows(first), rows(second)) };
+    // SAFETY: the caller's conditions hold for a part of the rows.
+    unsafe { solve(kind, diagonal(second), rows(second)) };
+}
+
+/// The same for a matrix of at most BLOCK rows, by substitution.
+///
+/// # Safety
+///
+/// - As [`solve`]; `t` has at most BLOCK rows.
+unsafe fn solve_block<T: Float>(
+    (triangle, diagonal): (Triangle, Diagonal),
+    t: Strided<*mut T>,
+    x: Strided<*mut T>,
+) {
+    let size = t.rows;
+    // Row by row in the order in which they are solved, so that the substitution goes one way.
+    let place = |step: usize| if triangle == Triangle::Lower { step } else { size - 1 - step };
+    let mut factors = [[T::ZERO; BLOCK]; BLOCK];
+    for (i, row) in factors.iter_mut().enumerate().take(size) {
+        for (j, factor) in row.iter_mut().enumerate().take(i + 1) {
+            if j < i || diagonal == Diagonal::Stored {
+                // SAFETY: i and j are below the size, and the caller guarantees T.
+                *factor = unsafe { t.at(place(i), place(j)).read() };
+            } else {
+                *factor = T::ONE;
+            }
+        }
+    }
+    let mut lanes = [[T::ZERO; LANES]; BLOCK];
+    for first in (0..x.cols).step_by(LANES) {
+        let width = LANES.min(x.cols - first);
+        for (i, row) in lanes.iter_mut().enumerate().take(size) {
+            for (j, element) in row.iter_mut().enumerate().take(width) {
+                // SAFETY: the row and the column exist, and the caller guarantees `x`.
+                *element = unsafe { x.at(place(i), first + j).read() };
+            }
+        }
+        substitute(&factors, &mut lanes, size, diagonal == Diagonal::Stored);
+        for (i, row) in lanes.iter().enumerate().take(size) {
+            for (j, &element) in row.iter().enumerate().take(width) {
+                // SAFETY: as above.
+                unsafe { x.at(place(i), first + j).write(element) };
+            }
+        }
+    }
+}
+
+vectorized! {
+    /// Solves a lower triangular system of `size` rows for LANES columns at once.
+    fn substitute<T: Float>(
+        factors: &[[T; BLOCK]; BLOCK],
+        lanes: &mut [[T; LANES]; BLOCK],
+        size: usize,
+        divides: bool,
+    ) {
+        for i in 0..size.min(BLOCK) {
+            let mut row = lanes[i];
+            for j in 0..i {
+                for (element, &solved) in row.iter_mut().zip(&lanes[j]) {
+                    *element = *element - factors[i][j] * solved;
+                }
+            }
+            if divides {
+                for element in &mut row {
+                    *element = *element / factors[i][i];
+                }
+            }
+            lanes[i] = row;
+        }
+    }
+}
