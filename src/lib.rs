@@ -220,6 +220,18 @@ pub use exit::ExitReason;
 pub use kernel::number::{Integer, Number};
 #[cfg(not(loom))]
 pub use kernel::stencil::Boundary;
+/// A complex number, also as an element of arrays: `complex64` and `complex128` in NumPy.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Complex, Element, SharedArray};
+/// let z = SharedArray::from_slice(&[Complex::new(3.0, 4.0)])?;
+/// assert_eq!(z[[0]].norm(), 5.0);
+/// assert_eq!(Complex::<f64>::DTYPE.to_string(), "<c16");
+/// # Ok::<(), brigade::Error>(())
+/// ```
+pub use num_complex::Complex;
 #[cfg(not(loom))]
 pub use object::{Holder, LockState, Participant, RegionInfo, RegionKind, RegionState, regions};
 #[cfg(not(loom))]

@@ -1,6 +1,7 @@
 //! Element types that files and other programs understand.
 
 use bytemuck::Pod;
+use num_complex::Complex;
 
 use crate::error::{Error, Result};
 use crate::region::Dtype;
@@ -8,9 +9,9 @@ use crate::region::npy::NpyHeader;
 
 /// An element type with a NumPy dtype, which can be stored in files and named regions.
 ///
-/// Implemented for the integers and floats of 1 to 8 bytes, and for `[f32; 2]` and `[f64; 2]`,
-/// which are complex numbers with the real part first. Arrays in the arena may have elements of any
-/// [`Pod`] type; named regions and files need one of these.
+/// Implemented for the integers and floats of 1 to 8 bytes, and for complex numbers: `Complex<f32>`
+/// and `Complex<f64>`, or `[f32; 2]` and `[f64; 2]` with the real part first. Arrays in the arena
+/// may have elements of any [`Pod`] type; named regions and files need one of these.
 ///
 /// # Examples
 ///
@@ -30,7 +31,7 @@ use crate::region::npy::NpyHeader;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an element type of files and named arrays",
-    label = "not an integer or a float of 1 to 8 bytes, `[f32; 2]` or `[f64; 2]`",
+    label = "not an integer or a float of 1 to 8 bytes, or a complex number of two of them",
     note = "implement `brigade::Element` for a type with the layout of one; `u8` instead of `bool`"
 )]
 pub trait Element: Pod + Send + Sync {
@@ -98,6 +99,8 @@ element! {
     u16 = U16,
     u32 = U32,
     u64 = U64,
+    Complex<f32> = COMPLEX64,
+    Complex<f64> = COMPLEX128,
     [f32; 2] = COMPLEX64,
     [f64; 2] = COMPLEX128,
 }

@@ -41,9 +41,9 @@ impl Dtype {
     pub const U32: Dtype = Dtype::new(b'u', 4, 4);
     /// `u64`.
     pub const U64: Dtype = Dtype::new(b'u', 8, 8);
-    /// `[f32; 2]`, real part first.
+    /// `Complex<f32>`, real part first.
     pub const COMPLEX64: Dtype = Dtype::new(b'c', 8, 4);
-    /// `[f64; 2]`, real part first.
+    /// `Complex<f64>`, real part first.
     pub const COMPLEX128: Dtype = Dtype::new(b'c', 16, 8);
 
     const fn new(kind: u8, size_bytes: u8, unit_bytes: u8) -> Dtype {
@@ -93,7 +93,7 @@ impl Dtype {
     pub(crate) fn rust_name(self) -> String {
         let bits = 8 * u32::from(self.unit_bytes);
         match self.kind {
-            b'c' => format!("[f{bits}; 2]"),
+            b'c' => format!("Complex<f{bits}>"),
             kind => format!("{}{bits}", char::from(kind)),
         }
     }

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use crate::common::Directory;
-use brigade::{Error, Pool, SharedArray};
+use brigade::{Complex, Error, Pool, SharedArray};
 use proptest::prelude::*;
 
 /// A version 1.0 file in NumPy's layout: the header is padded to 64 bytes.
@@ -85,6 +85,10 @@ fn the_other_byte_order_is_swapped_while_reading() {
         let data: Vec<u8> = [1.5f32, -2.0].iter().flat_map(|x| x.to_be_bytes()).collect();
         fs::write(&path, npy(">c8", "False", "(1,)", &data)).unwrap();
         assert_eq!(SharedArray::<[f32; 2]>::from_npy(&path).unwrap().as_slice(), [[1.5, -2.0]]);
+        let complex = SharedArray::<Complex<f32>>::from_npy(&path).unwrap();
+        assert_eq!(complex.as_slice(), [Complex::new(1.5, -2.0)]);
+        let refused = SharedArray::<Complex<f64>>::from_npy(&path).unwrap_err().to_string();
+        assert!(refused.contains("Complex<f32>") && refused.contains("<c16"), "{refused}");
         // SAFETY: nothing else uses the path.
         let mapped = unsafe { SharedArray::<[f32; 2]>::map_npy(&path) };
         assert!(matches!(mapped, Err(Error::Layout { .. })), "in place it would be wrong");
