@@ -215,8 +215,12 @@ pub use compute::{
     Axes, ByteGroups, Cholesky, FilterFloat, FilterInteger, Group, Groups, Lu, Matrix, MatrixBase,
     MatrixMut, Neighbours, Product, RandomFloat, RowIndex, Scalar, SharedBigUint, Side, SortKey,
 };
+#[cfg(all(feature = "fft", not(loom)))]
+pub use compute::{ConvolveMode, Fft, FftNorm};
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;
+#[cfg(all(feature = "fft", not(loom)))]
+pub use kernel::fft::FftFloat;
 pub use kernel::number::{Integer, Number};
 #[cfg(not(loom))]
 pub use kernel::stencil::Boundary;

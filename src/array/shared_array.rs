@@ -351,6 +351,16 @@ impl<T: Pod> SharedArray<T> {
         SharedArray { span, elements }
     }
 
+    /// The same bytes as elements of another type and shape.
+    ///
+    /// # Panics
+    ///
+    /// If they are not as many bytes.
+    #[cfg(feature = "fft")]
+    pub(crate) fn cast<U: Pod>(self, shape: Shape) -> SharedArray<U> {
+        SharedArray::of_parts(self.span, shape)
+    }
+
     /// An array of a span and of the elements that it holds.
     pub(super) fn of_elements(span: Span, elements: ArrayRef<T>) -> SharedArray<T> {
         SharedArray { span, elements }

@@ -5,6 +5,8 @@ mod bigint;
 mod combination;
 mod decimal;
 mod factorial;
+#[cfg(feature = "fft")]
+mod fft;
 mod linalg;
 mod matmul;
 mod multiply;
@@ -17,5 +19,7 @@ pub use arrays::{
     Side, SortKey,
 };
 pub use bigint::SharedBigUint;
+#[cfg(feature = "fft")]
+pub use fft::{ConvolveMode, Fft, FftNorm};
 pub use linalg::{Cholesky, Lu};
 pub use matmul::{Matrix, MatrixBase, MatrixMut, Product, Scalar};

@@ -4,6 +4,8 @@
 
 pub mod bigint;
 pub(crate) mod elementwise;
+#[cfg(all(feature = "fft", not(loom)))]
+pub(crate) mod fft;
 mod float;
 pub(crate) mod gather;
 #[cfg(not(loom))]

@@ -6,4 +6,5 @@ mod bigint;
 mod bigint_gmp;
 #[path = "../common/mod.rs"]
 mod common;
+mod fft;
 mod matmul;

@@ -1,0 +1,83 @@
+//! The transform of one contiguous lane, by the libraries.
+
+use std::sync::Arc;
+
+use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
+use rustfft::{Fft, FftNum, FftPlanner};
+use serde::{Deserialize, Serialize};
+
+/// The most transforms that a planner keeps. They hold tables as long as their lanes.
+const KEPT_MAX: usize = 32;
+
+/// What is computed of each lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Kind {
+    /// From complex to complex, forward.
+    Forward,
+    /// From complex to complex, inverse.
+    Inverse,
+    /// From `n` reals to the first `n / 2 + 1` elements of their forward transform.
+    Real,
+    /// From the first `n / 2 + 1` elements of a transform to `n` reals: the inverse of `Real`.
+    RealInverse,
+}
+
+/// A transform of lanes of one length.
+#[derive(Clone)]
+pub(super) enum Plan<T> {
+    Complex(Arc<dyn Fft<T>>),
+    Real(Arc<dyn RealToComplex<T>>),
+    RealInverse(Arc<dyn ComplexToReal<T>>),
+}
+
+impl<T: FftNum> Plan<T> {
+    /// The scratch memory that a call needs, in complex numbers.
+    pub(super) fn scratch_len(&self) -> usize {
+        match self {
+            Plan::Complex(fft) => {
+                fft.get_inplace_scratch_len().max(fft.get_immutable_scratch_len())
+            }
+            Plan::Real(fft) => fft.get_scratch_len(),
+            Plan::RealInverse(fft) => fft.get_scratch_len(),
+        }
+    }
+}
+
+/// The transforms that a thread keeps: to plan one takes longer than a short lane.
+///
+/// Public only because a bound of a public trait names it.
+#[expect(unnameable_types, reason = "what cannot be named cannot be used elsewhere")]
+pub struct Planner<T: FftNum> {
+    complex: FftPlanner<T>,
+    real: RealFftPlanner<T>,
+    kept: Vec<(Kind, usize)>,
+}
+
+impl<T: FftNum> Planner<T> {
+    pub(super) fn new() -> Planner<T> {
+        let (complex, real) = (FftPlanner::new(), RealFftPlanner::new());
+        Planner { complex, real, kept: Vec::new() }
+    }
+
+    /// The transform, from those that are kept if it is one of them.
+    pub(super) fn plan(&mut self, kind: Kind, len: usize) -> Plan<T> {
+        if !self.kept.contains(&(kind, len)) {
+            if self.kept.len() == KEPT_MAX {
+                *self = Planner::new();
+            }
+            self.kept.push((kind, len));
+        }
+        match kind {
+            Kind::Forward => Plan::Complex(self.complex.plan_fft_forward(len)),
+            Kind::Inverse => Plan::Complex(self.complex.plan_fft_inverse(len)),
+            Kind::Real => Plan::Real(self.real.plan_fft_forward(len)),
+            Kind::RealInverse => Plan::RealInverse(self.real.plan_fft_inverse(len)),
+        }
+    }
+}
+
+impl<T: FftNum> std::fmt::Debug for Planner<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Planner").field("kept", &self.kept).finish_non_exhaustive()
+    }
+}
