@@ -133,6 +133,11 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Under loom only the modules that have models are built, so much of their code is unused.
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
+// Without a computation, the parts of the engine that only it uses are unused.
+#![cfg_attr(
+    not(all(feature = "bigint", feature = "fft", feature = "linalg")),
+    allow(dead_code, unused_imports)
+)]
 // Items that are public for modules that are not built are unused as well.
 #![cfg_attr(loom, allow(unreachable_pub, unfulfilled_lint_expectations))]
 
@@ -210,11 +215,15 @@ pub use channel::{
     Connection, JoinableQueue, Pipe, PipeBuilder, Queue, QueueBuilder, SimpleQueue, Waitable,
     wait_any,
 };
+#[cfg(all(feature = "bigint", not(loom)))]
+pub use compute::SharedBigUint;
 #[cfg(not(loom))]
 pub use compute::{
-    Axes, ByteGroups, Cholesky, FilterFloat, FilterInteger, Group, Groups, Lu, Matrix, MatrixBase,
-    MatrixMut, Neighbours, Product, RandomFloat, RowIndex, Scalar, SharedBigUint, Side, SortKey,
+    Axes, ByteGroups, FilterFloat, FilterInteger, Group, Groups, Neighbours, RandomFloat, RowIndex,
+    Side, SortKey,
 };
+#[cfg(all(feature = "linalg", not(loom)))]
+pub use compute::{Cholesky, Lu, Matrix, MatrixBase, MatrixMut, Product, Scalar};
 #[cfg(all(feature = "fft", not(loom)))]
 pub use compute::{ConvolveMode, Fft, FftNorm};
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};

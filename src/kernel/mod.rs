@@ -2,6 +2,7 @@
 //!
 //! No operating system, and nothing shared.
 
+#[cfg(all(feature = "bigint", not(loom)))]
 pub mod bigint;
 pub(crate) mod elementwise;
 #[cfg(all(feature = "fft", not(loom)))]
@@ -10,7 +11,9 @@ mod float;
 pub(crate) mod gather;
 #[cfg(not(loom))]
 pub(crate) mod group;
+#[cfg(all(feature = "linalg", not(loom)))]
 pub(crate) mod linalg;
+#[cfg(all(feature = "linalg", not(loom)))]
 pub mod matmul;
 pub(crate) mod number;
 pub(crate) mod random;

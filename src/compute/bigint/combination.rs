@@ -1,8 +1,8 @@
 //! Primorials and binomial coefficients by a team of workers.
 
-use crate::compute::bigint::{SharedBigUint, grant_scratch};
-use crate::compute::multiply::SHARED_LIMBS_MIN;
-use crate::compute::team_call::{Computation, TeamCall, checked_limbs};
+use crate::compute::bigint::multiply::SHARED_LIMBS_MIN;
+use crate::compute::bigint::shared_big_uint::{SharedBigUint, grant_scratch};
+use crate::compute::bigint::team_call::{Computation, TeamCall, checked_limbs};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;

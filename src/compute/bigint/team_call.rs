@@ -6,7 +6,7 @@ use std::slice;
 use serde::{Deserialize, Serialize};
 
 use crate::array::SharedArray;
-use crate::compute::bigint::{
+use crate::compute::bigint::shared_big_uint::{
     LIMB_BYTES, SharedBigUint, SharedLimbs, grant_members, refused, reserve,
 };
 use crate::error::{Error, Result};

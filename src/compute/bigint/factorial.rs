@@ -1,8 +1,8 @@
 //! n! by a team of workers.
 
-use crate::compute::bigint::{SharedBigUint, grant_scratch};
-use crate::compute::progress;
-use crate::compute::team_call::{Computation, TeamCall, checked_limbs};
+use crate::compute::bigint::progress;
+use crate::compute::bigint::shared_big_uint::{SharedBigUint, grant_scratch};
+use crate::compute::bigint::team_call::{Computation, TeamCall, checked_limbs};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;

@@ -1,7 +1,7 @@
 //! Products, squares and powers of big numbers by a team.
 
-use crate::compute::bigint::{SharedBigUint, grant_scratch};
-use crate::compute::team_call::{Computation, TeamCall, checked_limbs};
+use crate::compute::bigint::shared_big_uint::{SharedBigUint, grant_scratch};
+use crate::compute::bigint::team_call::{Computation, TeamCall, checked_limbs};
 use crate::error::{Error, Result};
 use crate::kernel::bigint::limbs::low_limb;
 use crate::kernel::bigint::product_tree::product_of_all;

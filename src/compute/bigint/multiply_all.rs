@@ -1,8 +1,8 @@
 //! The product of many big numbers by a team of workers.
 
-use crate::compute::bigint::SharedBigUint;
-use crate::compute::multiply::{self, SHARED_LIMBS_MIN};
-use crate::compute::team_call::{Computation, TeamCall};
+use crate::compute::bigint::multiply::{self, SHARED_LIMBS_MIN};
+use crate::compute::bigint::shared_big_uint::SharedBigUint;
+use crate::compute::bigint::team_call::{Computation, TeamCall};
 use crate::error::Result;
 use crate::pool::Pool;
 

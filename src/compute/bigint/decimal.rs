@@ -1,7 +1,7 @@
 //! Decimal digits of big numbers by a team of workers.
 
-use crate::compute::bigint::{SharedBigUint, grant_scratch};
-use crate::compute::team_call::{Computation, TeamCall};
+use crate::compute::bigint::shared_big_uint::{SharedBigUint, grant_scratch};
+use crate::compute::bigint::team_call::{Computation, TeamCall};
 use crate::error::{Error, Result};
 use crate::kernel::bigint::{decimal_digits, decimal_memory_limbs, to_decimal, without_zeros};
 use crate::pool::Pool;
