@@ -149,6 +149,7 @@ compile_error!(
 mod atomics;
 mod error;
 mod exit;
+mod json_text;
 mod shape;
 
 #[cfg(not(loom))]

@@ -17,7 +17,7 @@ use source::{Source, Token, closing, files, is_word, root, sources, tokens};
 
 /// The line of each module of `src/`. A module uses only modules on a lower line.
 const LAYERS: [&[&str]; 9] = [
-    &["atomics", "exit", "shape"],
+    &["atomics", "exit", "json_text", "shape"],
     &["error"],
     &["kernel", "sys"],
     &["process", "region", "sync"],

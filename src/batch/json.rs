@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use crate::json_text::JsonText;
+
 /// How deep values may be nested.
 const DEPTH_MAX: usize = 32;
 
@@ -21,21 +23,7 @@ pub(super) enum JsonValue<'a> {
 
 /// Appends `text` as a JSON string.
 pub(super) fn push_text(out: &mut String, text: &str) {
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            control if control.is_control() => {
-                push_plain(out, format_args!("\\u{:04x}", u32::from(control)))
-            }
-            other => out.push(other),
-        }
-    }
-    out.push('"');
+    push_plain(out, JsonText(text));
 }
 
 /// Appends what is written as it is: a number, or the marks between values.

@@ -7,6 +7,7 @@ pub(crate) mod cgroup;
 pub(crate) mod float;
 pub(crate) mod forks;
 pub(crate) mod machine;
+pub(crate) mod names;
 pub(crate) mod processes;
 pub(crate) mod tasks;
 pub(crate) mod time;

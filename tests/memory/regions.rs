@@ -6,26 +6,13 @@ use crate::common::alone::alone_in_turn;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use brigade::{Error, Limit, SharedArray};
 use nix::sys::resource::{Resource, setrlimit};
 
+use crate::common::names::{Removed, path_of};
 use crate::common::{skipped, unique};
-
-fn path_of(name: &str) -> PathBuf {
-    PathBuf::from("/dev/shm").join(name)
-}
-
-/// Removes a name that a test makes by hand.
-struct Removed(String);
-
-impl Drop for Removed {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(path_of(&self.0));
-    }
-}
 
 #[test]
 fn two_handles_see_each_others_writes() {

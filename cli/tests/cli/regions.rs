@@ -2,30 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 
 use brigade::shared::Lock;
 use brigade::{Process, Queue, SharedArray};
 use serde_json::Value;
 
 use crate::common::alone::alone_in_turn;
+use crate::common::names::{Removed, path_of};
 use crate::common::time::wait_for;
 use crate::common::{skipped, unique};
 use crate::{refused, run, said};
-
-/// The file of a name.
-fn path_of(name: &str) -> PathBuf {
-    PathBuf::from("/dev/shm").join(name)
-}
-
-/// Removes a name that a test makes by hand.
-struct Removed(String);
-
-impl Drop for Removed {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(path_of(&self.0));
-    }
-}
 
 /// A process that holds a region of this name until it is killed.
 fn holder(name: &str) -> Process<()> {

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use crate::json_text::JsonText;
 use crate::pool::record::task::TaskKind;
 use crate::worker::current_task::PART;
 
@@ -114,7 +115,7 @@ impl Formatter {
                 self.pid
             ),
         );
-        quote(&mut out, &format!("pool {pool}"));
+        put(&mut out, format_args!("{}", JsonText(&format!("pool {pool}"))));
         out.extend_from_slice(b"}}");
         out
     }
@@ -138,7 +139,7 @@ impl Formatter {
                 let at = micros(at_ns.saturating_sub(self.start_ns));
                 put(out, format_args!(",\"s\":\"t\",\"cat\":\"process\",\"ts\":{at},\"args\":{{"));
                 out.extend_from_slice(b"\"reason\":");
-                quote(out, text);
+                put(out, format_args!("{}", JsonText(text)));
                 out.extend_from_slice(b"}}");
             }
         }
@@ -169,7 +170,7 @@ impl Formatter {
     fn begin(&self, out: &mut Vec<u8>, phase: &str, name: &str, worker: usize) {
         put(out, format_args!("{{\"ph\":\"{phase}\",\"pid\":{},\"tid\":{worker}", self.pid));
         out.extend_from_slice(b",\"name\":");
-        quote(out, name);
+        put(out, format_args!("{}", JsonText(name)));
     }
 
     fn times(&self, out: &mut Vec<u8>, start_ns: u64, end_ns: u64) {
@@ -198,21 +199,4 @@ impl std::fmt::Display for Micros {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
     }
-}
-
-/// Appends a JSON string.
-fn quote(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => put(out, format_args!("\\{c}")),
-            ' '..='~' => out.push(u8::try_from(c).unwrap_or(b' ')),
-            c => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    put(out, format_args!("\\u{unit:04x}"));
-                }
-            }
-        }
-    }
-    out.push(b'"');
 }

@@ -5,8 +5,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use brigade::{Dtype, Error, NamedArray, SharedArray};
 
-use super::parts::{Part, Removed, is_root, path_of, say, wait};
+use super::parts::{Part, is_root, say, wait};
 use crate::common::alone::alone_in_turn;
+use crate::common::names::{Removed, path_of};
 use crate::common::unique;
 
 /// Rounds of the races. In each, a name is made, seen and removed.

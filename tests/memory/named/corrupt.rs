@@ -7,8 +7,8 @@ use brigade::sync::Reset;
 use brigade::{Error, Pool, Result};
 
 use super::hostile::{BODY_BYTES, BODY_OFFSET, Bytes, START};
-use super::parts::Removed;
 use crate::common::alone::alone_in_turn;
+use crate::common::names::Removed;
 use crate::common::unique;
 
 const KIND: u64 = START + 12;

@@ -1,6 +1,7 @@
 //! Full disks, limits, failing calls, and kills in the middle.
 
 use crate::common::alone::alone_in_turn;
+use crate::common::names::{Removed, path_of};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
@@ -9,7 +10,7 @@ use std::process::Command;
 use brigade::{Dtype, Error, Limit, SharedArray};
 use proptest::prelude::*;
 
-use super::parts::{Part, Removed, path_of, say};
+use super::parts::{Part, say};
 use crate::common::{skipped, unique};
 
 /// The calls by which a named array is made; nothing before it makes any of them.

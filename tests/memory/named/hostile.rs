@@ -11,8 +11,9 @@ use brigade::shared::{
 use brigade::sync::Reset;
 use brigade::{Error, Result};
 
-use super::parts::{Part, Removed, path_of, say, wait};
+use super::parts::{Part, say, wait};
 use crate::common::alone::{alone_in_turn, progress};
+use crate::common::names::{Removed, path_of};
 use crate::common::unique;
 
 /// Where the object memory begins in the file.

@@ -1,6 +1,7 @@
 //! Locks and similar primitives between unrelated programs.
 
 use crate::common::alone::alone_in_turn;
+use crate::common::names::path_of;
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use brigade::shared::{
 use brigade::sync::Reset;
 use brigade::{Error, LockState, RegionInfo, RegionKind, RegionState};
 
-use super::parts::{Part, path_of, say, wait};
+use super::parts::{Part, say, wait};
 use crate::common::{skipped, unique};
 
 /// Long enough that a wait which has not ended by then is a hang.

@@ -1,9 +1,7 @@
 //! Child processes of these tests, each of which runs a part.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use super::{arrays, faults, hostile, locks, mutator, queues};
@@ -14,20 +12,6 @@ const PART: &str = "BRIGADE_TEST_PART";
 
 /// What a child prints when its part succeeded.
 const WELL: &str = "as it should be";
-
-/// The file of a name.
-pub(crate) fn path_of(name: &str) -> PathBuf {
-    PathBuf::from("/dev/shm").join(name)
-}
-
-/// Removes a name that a test makes by hand.
-pub(crate) struct Removed(pub(crate) String);
-
-impl Drop for Removed {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(path_of(&self.0));
-    }
-}
 
 /// A process that runs a part; it is killed if it still runs when the test ends.
 pub(crate) struct Part {

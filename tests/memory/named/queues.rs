@@ -12,8 +12,9 @@ use brigade::{
 use serde::{Deserialize, Serialize};
 
 use super::hostile::Bytes;
-use super::parts::{Part, path_of, say, wait};
+use super::parts::{Part, say, wait};
 use crate::common::alone::{alone_in_turn, progress};
+use crate::common::names::path_of;
 use crate::common::{skipped, unique};
 
 /// A message: its sender, its number, and as many bytes as the number says.

@@ -1,6 +1,7 @@
 //! Which regions may be removed, and which must not.
 
 use crate::common::alone::alone_in_turn;
+use crate::common::names::{Removed, path_of};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -10,7 +11,7 @@ use brigade::shared::Lock;
 use brigade::{Dtype, Error, RegionInfo, RegionKind, RegionState, SharedArray};
 
 use super::hostile::{BODY_BYTES, BODY_OFFSET, Bytes, START};
-use super::parts::{Part, Removed, is_root, path_of};
+use super::parts::{Part, is_root};
 use crate::common::unique;
 
 /// A name left by a killed program.
