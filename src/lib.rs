@@ -224,13 +224,17 @@ pub use compute::{
     Side, SortKey,
 };
 #[cfg(all(feature = "linalg", not(loom)))]
-pub use compute::{Cholesky, Lu, Matrix, MatrixBase, MatrixMut, Product, Scalar};
+pub use compute::{
+    Cholesky, Lu, Matrix, MatrixBase, MatrixMut, Norm, Product, Scalar, System,
+};
 #[cfg(all(feature = "fft", not(loom)))]
 pub use compute::{ConvolveMode, Fft, FftNorm};
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;
 #[cfg(all(feature = "fft", not(loom)))]
 pub use kernel::fft::FftFloat;
+#[cfg(all(feature = "linalg", not(loom)))]
+pub use kernel::linalg::Triangle;
 pub use kernel::number::{Integer, Number};
 #[cfg(not(loom))]
 pub use kernel::stencil::Boundary;

@@ -22,6 +22,8 @@ pub(crate) mod reduce;
 pub(crate) mod sort;
 pub mod stencil;
 mod team;
+#[cfg(test)]
+mod thread_team;
 pub(crate) mod transpose;
 mod vectorized;
 

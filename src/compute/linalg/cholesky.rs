@@ -1,7 +1,7 @@
 //! The Cholesky factorisation of a matrix, and what it solves.
 
 use crate::array::SharedArray;
-use crate::compute::linalg::job::{LinalgCall, Operands, Step, System};
+use crate::compute::linalg::job::{Known, LinalgCall, Operands, Step};
 use crate::compute::linalg::operands::{check_finite, check_system, solve_factored, square};
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
 use crate::error::{Error, Result};
@@ -39,11 +39,26 @@ pub(super) fn factor<T: Scalar>(pool: &Pool, a: Matrix<'_, T>) -> Result<Cholesk
     let alone_ns = matmul::alone_ns::<T>(size, size, size) / 6.0;
     let call = LinalgCall::new(pool, "brigade::Pool::cholesky");
     let report = call.run(Step::Cholesky, operands, alone_ns)?;
-    if let Some(pivot) = report.failed {
+    if let Some((_, pivot)) = report.failed {
         check_finite(operation, "the matrix", &a, |i, j| j <= i)?;
         return Err(Error::NotPositiveDefinite { operation, member: None, pivot });
     }
     Ok(Cholesky { factor })
+}
+
+/// The factorisation of `a` in place.
+pub(super) fn factor_in_place<T: Scalar>(pool: &Pool, a: MatrixMut<'_, T>) -> Result<()> {
+    let operation = "cholesky_in_place";
+    let a = square(operation, a)?;
+    check_finite(operation, "the matrix", &a.as_matrix(), |i, j| j <= i)?;
+    let size = a.place.rows;
+    let operands = Operands { inputs: Vec::new(), output: a, pivots: None };
+    let alone_ns = matmul::alone_ns::<T>(size, size, size) / 6.0;
+    let call = LinalgCall::new(pool, "brigade::Pool::cholesky_in_place");
+    match call.run(Step::Cholesky, operands, alone_ns)?.failed {
+        Some((_, pivot)) => Err(Error::NotPositiveDefinite { operation, member: None, pivot }),
+        None => Ok(()),
+    }
 }
 
 impl<T: Scalar> Cholesky<T> {
@@ -109,6 +124,6 @@ impl<T: Scalar> Cholesky<T> {
         let (b, factor) = (b.into(), Matrix::from(&self.factor));
         check_system("solve", &factor, &b)?;
         let call = (pool, "solve", "brigade::Cholesky::solve");
-        solve_factored(call, System::Cholesky, factor, None, b)
+        solve_factored(call, Known::Cholesky, factor, None, b)
     }
 }

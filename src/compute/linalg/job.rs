@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::array::SharedArray;
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar, SharedMatrix};
 use crate::error::{Error, Result};
-use crate::kernel::linalg::{self, Diagonal, Factors, Pivots, Triangle};
+use crate::kernel::linalg::{self, Factors, Pivots, Stack, Triangle};
 use crate::kernel::matmul::{SHARED_NS, Strided};
 use crate::kernel::{FloatMode, PeerDied, SingleThread, Team};
 use crate::object::source::Source;
@@ -21,17 +21,22 @@ pub(super) enum Step {
     Lu,
     /// output = L of the input.
     Cholesky,
-    /// output = X of `A X = B`. The inputs are the factors, as `System` says, and B.
-    Solve(System),
+    /// output = X of `A X = B`. The inputs are the factors, as `Known` says, and B.
+    Solve(Known),
+    /// output = the inverse of A. The input is L and U of A.
+    Invert,
+    /// output = X of this many systems `A X = B`, with the elements from one A, B and X to the
+    /// next. The inputs are A and B.
+    Batch(usize, [isize; 3]),
 }
 
-/// A matrix for which systems are solved; see [`Factors`].
+/// What is known of a matrix for which systems are solved; see [`Factors`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum System {
+pub(super) enum Known {
     Lu,
     LuTransposed,
     Cholesky,
-    Triangular(Triangle, Diagonal),
+    Triangular(Triangle),
 }
 
 /// What a step reads and writes. A step in place has no input.
@@ -69,8 +74,9 @@ impl PivotArray<'_> {
 pub(super) struct Report {
     /// The 1-norm of the input; infinity if the input is not finite. Zero if it is not computed.
     pub(super) norm: f64,
-    /// The first pivot that is not positive, of a Cholesky factorisation.
-    pub(super) failed: Option<usize>,
+    /// The first matrix that fails, and its pivot: one that is not positive, of a Cholesky
+    /// factorisation; one that is zero, of a batch.
+    pub(super) failed: Option<(usize, usize)>,
 }
 
 impl Report {
@@ -115,7 +121,8 @@ impl<'c> LinalgCall<'c> {
 
     /// Computes a step that takes one worker about `alone_ns`: by the caller if that is faster.
     ///
-    /// The caller has checked the shapes: they are those of [`run`].
+    /// The caller has checked the shapes: they are those of [`run`]. A step without input works in
+    /// place, and is not repeated after a death.
     ///
     /// # Errors
     ///
@@ -190,7 +197,8 @@ fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result
 /// - The shapes fit. For `Lu` and `Cholesky`: output and input, if there is one, have the same
 ///   shape, square for `Cholesky`; there are as many pivots as the smaller side for `Lu`. For
 ///   `Solve`: the first of the inputs is square, with as many rows as B and the output, which have
-///   the same shape, and as many pivots if the system has any.
+///   the same shape, and as many pivots if the system has any. For `Invert`: input and output are
+///   square, of the same size, and there are as many pivots. For `Batch`: that of `Solve` for each.
 /// - All operands are valid; only this team accesses the output, and the pivots if it writes them,
 ///   and nothing writes the others, until all members have returned.
 unsafe fn run<T: Scalar>(
@@ -218,21 +226,33 @@ unsafe fn run<T: Scalar>(
             team.barrier()?;
             // SAFETY: as above.
             let failed = unsafe { linalg::cholesky(output, team)? };
-            Ok(Report { norm, failed })
+            Ok(Report { norm, failed: failed.map(|pivot| (0, pivot)) })
         }
-        Step::Solve(system) => {
-            let factors = match system {
-                System::Lu => Factors::Lu(inputs[0], pivots),
-                System::LuTransposed => Factors::LuTransposed(inputs[0], pivots),
-                System::Cholesky => Factors::Cholesky(inputs[0]),
-                System::Triangular(triangle, diagonal) => {
-                    Factors::Triangular(inputs[0], triangle, diagonal)
-                }
+        Step::Solve(known) => {
+            let factors = match known {
+                Known::Lu => Factors::Lu(inputs[0], pivots),
+                Known::LuTransposed => Factors::LuTransposed(inputs[0], pivots),
+                Known::Cholesky => Factors::Cholesky(inputs[0]),
+                Known::Triangular(triangle) => Factors::Triangular(inputs[0], triangle),
             };
             let b = inputs.get(1).copied().unwrap_or(output);
             // SAFETY: the caller's conditions.
             unsafe { linalg::solve(factors, b, output, team) };
             Ok(Report::default())
+        }
+        Step::Invert => {
+            // SAFETY: the caller's conditions.
+            unsafe { linalg::invert(inputs[0], pivots, output, team)? };
+            Ok(Report::default())
+        }
+        Step::Batch(count, steps) => {
+            let [a, b] = [inputs[0], inputs[1]];
+            let stack = |first, at: usize| Stack { first, step: steps[at] };
+            let stacks = [stack(a, 0), stack(b, 1), stack(output, 2)];
+            // SAFETY: the caller's conditions.
+            let report = unsafe { linalg::solve_batch(count, stacks, team) };
+            let norm = if report.has_nonfinite { f64::INFINITY } else { 0.0 };
+            Ok(Report { norm, failed: report.singular })
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The LU factorisation of a matrix, and what it solves.
 
 use crate::array::SharedArray;
-use crate::compute::linalg::job::{LinalgCall, Operands, PivotArray, Step, System};
-use crate::compute::linalg::operands::{check_finite, check_system, solve_factored, square};
+use crate::compute::linalg::job::{Known, LinalgCall, Operands, PivotArray, Step};
+use crate::compute::linalg::operands::{
+    check_finite, check_system, is_finite, solve_factored, solve_vector, square,
+};
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
 use crate::error::{Error, Result};
+use crate::kernel::linalg::inverse_norm_1;
 use crate::kernel::matmul;
 use crate::pool::Pool;
 
@@ -49,6 +52,22 @@ pub(super) fn factor<T: Scalar>(pool: &Pool, a: Matrix<'_, T>) -> Result<Lu<T>> 
         check_finite("lu", "the matrix", &a, |_, _| true)?;
     }
     Ok(Lu { factors, pivots, norm: report.norm })
+}
+
+/// The factorisation of `a` in place; returns the pivots.
+pub(super) fn factor_in_place<T: Scalar>(
+    pool: &Pool,
+    a: MatrixMut<'_, T>,
+) -> Result<SharedArray<u64>> {
+    let a = a.single("lu_in_place")?;
+    check_finite("lu_in_place", "the matrix", &a.as_matrix(), |_, _| true)?;
+    let (m, n) = (a.place.rows, a.place.cols);
+    let mut pivots = SharedArray::for_overwrite([m.min(n)])?;
+    let operands =
+        Operands { inputs: Vec::new(), output: a, pivots: Some(PivotArray::Written(&mut pivots)) };
+    let alone_ns = matmul::alone_ns::<T>(m, n, m.min(n)) / 3.0;
+    LinalgCall::new(pool, "brigade::Pool::lu_in_place").run(Step::Lu, operands, alone_ns)?;
+    Ok(pivots)
 }
 
 impl<T: Scalar> Lu<T> {
@@ -190,7 +209,7 @@ impl<T: Scalar> Lu<T> {
     where
         T: 'b,
     {
-        self.solve_as(pool, System::Lu, b.into())
+        self.solve_as(pool, Known::Lu, b.into())
     }
 
     /// The solution X of `A^T X = B`.
@@ -221,16 +240,94 @@ impl<T: Scalar> Lu<T> {
     where
         T: 'b,
     {
-        self.solve_as(pool, System::LuTransposed, b.into())
+        self.solve_as(pool, Known::LuTransposed, b.into())
     }
 
-    fn solve_as(&self, pool: &Pool, system: System, b: Matrix<'_, T>) -> Result<SharedArray<T>> {
+    /// The inverse of A. To solve a system, [`solve`](Lu::solve) is faster and more accurate.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ShapeMismatch`] if A is not square, [`Error::Singular`] if it is singular,
+    /// [`Error::NotFinite`] if the inverse overflows, [`Error::NoSpace`], [`Error::Task`] if a
+    /// worker dies.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let pool = brigade::Pool::builder().workers(1).build()?;
+    /// let a = brigade::SharedArray::from_fn([2, 2], |[i, j]| [[0.0, 2.0], [4.0, 1.0]][i][j])?;
+    /// assert_eq!(pool.lu(&a)?.inverse(&pool)?.as_slice(), [-0.125, 0.25, 0.5, 0.0]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn inverse(&self, pool: &Pool) -> Result<SharedArray<T>> {
+        let operation = "inverse";
+        let factors = square(operation, Matrix::from(&self.factors))?;
+        self.check_regular(operation)?;
+        let size = factors.place.rows;
+        let mut x = SharedArray::for_overwrite([size, size])?;
+        let operands = Operands {
+            inputs: vec![factors],
+            output: MatrixMut::from(&mut x),
+            pivots: Some(PivotArray::Read(&self.pivots)),
+        };
+        let alone_ns = matmul::alone_ns::<T>(size, size, size) * 2.0 / 3.0;
+        LinalgCall::new(pool, "brigade::Lu::inverse").run(Step::Invert, operands, alone_ns)?;
+        if !is_finite(x.as_slice()) {
+            check_finite(operation, "the inverse", &Matrix::from(&x), |_, _| true)?;
+        }
+        Ok(x)
+    }
+
+    /// An estimate of the reciprocal of the condition number in the 1-norm,
+    /// `1 / (||A|| ||A^-1||)`: about 1 for a matrix that is far from singular, less than `EPSILON`
+    /// for one that is singular to working precision, 0 for one that is singular, 1 for an empty
+    /// one.
+    ///
+    /// The estimate of `||A^-1||` takes a few solutions, in the calling thread, and is rarely more
+    /// than three times too small (Hager 1984; Higham 1988, algorithm 4.1).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ShapeMismatch`] if A is not square.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let pool = brigade::Pool::builder().workers(1).build()?;
+    /// let a = brigade::SharedArray::from_fn([2, 2], |[i, j]| [[4.0, 0.0], [0.0, 0.5]][i][j])?;
+    /// assert_eq!(pool.lu(&a)?.rcond()?, 0.125);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn rcond(&self) -> Result<f64> {
+        let factors = square("rcond", Matrix::from(&self.factors))?;
+        if factors.place.rows == 0 {
+            return Ok(1.0);
+        }
+        if self.singular_pivot().is_some() {
+            return Ok(0.0);
+        }
+        let inverse = inverse_norm_1(factors.place.rows, |x: &mut [T], is_transposed| {
+            let known = if is_transposed { Known::LuTransposed } else { Known::Lu };
+            solve_vector(known, factors.clone(), &self.pivots, x);
+        });
+        Ok(1.0 / self.norm / inverse)
+    }
+
+    /// Checks that no pivot is zero.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Singular`].
+    fn check_regular(&self, operation: &'static str) -> Result<()> {
+        self.singular_pivot()
+            .map_or(Ok(()), |pivot| Err(Error::Singular { operation, member: None, pivot }))
+    }
+
+    fn solve_as(&self, pool: &Pool, known: Known, b: Matrix<'_, T>) -> Result<SharedArray<T>> {
         let (operation, factors) = ("solve", Matrix::from(&self.factors));
         check_system(operation, &factors, &b)?;
-        if let Some(pivot) = self.singular_pivot() {
-            return Err(Error::Singular { operation, member: None, pivot });
-        }
+        self.check_regular(operation)?;
         let call = (pool, operation, "brigade::Lu::solve");
-        solve_factored(call, system, factors, Some(&self.pivots), b)
+        solve_factored(call, known, factors, Some(&self.pivots), b)
     }
 }

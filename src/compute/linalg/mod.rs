@@ -1,21 +1,26 @@
 //! Linear systems, factorisations and inverses by the workers of a pool.
 //!
-//! The methods of [`Pool`] are here, their results in `lu` and `cholesky`. `operands` checks shapes
-//! and finds what is not finite. `job` carries one step to a team, or computes it in the caller if
+//! The factorisations, and what they solve, are methods of [`Pool`] in this file; their results are
+//! in `lu` and `cholesky`. `systems` has other systems, `measures` norms, condition numbers,
+//! determinants and inverses. `operands` checks shapes and finds what is not finite. `job` carries one step to a team, or computes it in the caller if
 //! that is faster than waking workers.
 
 mod cholesky;
 mod job;
 mod lu;
+mod measures;
 mod operands;
+mod systems;
 
 use crate::array::SharedArray;
-use crate::compute::matmul::{Matrix, Scalar};
+use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
 use crate::error::Result;
 use crate::pool::Pool;
 
 pub use cholesky::Cholesky;
 pub use lu::Lu;
+pub use measures::Norm;
+pub use systems::System;
 
 impl Pool {
     /// `P A = L U`: the LU factorisation with partial pivoting, computed by the workers together.
@@ -122,6 +127,55 @@ impl Pool {
     /// ```
     pub fn cholesky<'p, T: Scalar>(&'p self, a: impl Into<Matrix<'p, T>>) -> Result<Cholesky<T>> {
         cholesky::factor(self, a.into())
+    }
+
+    /// [`lu`](Pool::lu) in place: both factors replace A, see [`Lu::factors`]. Returns the pivots,
+    /// see [`Lu::pivots`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::lu`]; if a worker died, the contents of A are unspecified, and the call is not
+    /// repeated.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let mut a = SharedArray::from_fn([2, 2], |[i, j]| [[1.0, 2.0], [4.0, 2.0]][i][j])?;
+    /// assert_eq!(pool.lu_in_place(&mut a)?.as_slice(), [1, 1]);
+    /// assert_eq!(a.as_slice(), [4.0, 2.0, 0.25, 1.5]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn lu_in_place<'p, T: Scalar>(
+        &'p self,
+        a: impl Into<MatrixMut<'p, T>>,
+    ) -> Result<SharedArray<u64>> {
+        lu::factor_in_place(self, a.into())
+    }
+
+    /// [`cholesky`](Pool::cholesky) in place: L replaces A, with zeros above the diagonal.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::cholesky`]; after an error the contents of A are unspecified, unless its shape
+    /// was wrong or an element not finite. If a worker died, the call is not repeated.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let mut a = SharedArray::from_fn([2, 2], |[i, j]| [[4.0, 2.0], [2.0, 10.0]][i][j])?;
+    /// pool.cholesky_in_place(&mut a)?;
+    /// assert_eq!(a.as_slice(), [2.0, 0.0, 1.0, 3.0]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn cholesky_in_place<'p, T: Scalar>(
+        &'p self,
+        a: impl Into<MatrixMut<'p, T>>,
+    ) -> Result<()> {
+        cholesky::factor_in_place(self, a.into())
     }
 
     /// The solution X of `A X = B` for a symmetric positive definite A, by

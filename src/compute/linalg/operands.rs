@@ -2,10 +2,12 @@
 #![allow(unsafe_code)]
 
 use crate::array::SharedArray;
-use crate::compute::linalg::job::{LinalgCall, Operands, PivotArray, Step, System};
-use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
+use crate::compute::linalg::job::{Known, LinalgCall, Operands, PivotArray, Step};
+use crate::compute::matmul::{Matrix, MatrixBase, MatrixMut, Scalar};
 use crate::error::{Error, Result};
-use crate::kernel::matmul;
+use crate::kernel::SingleThread;
+use crate::kernel::linalg::{self, Factors, Pivots};
+use crate::kernel::matmul::{self, Strided};
 use crate::pool::Pool;
 
 /// A single matrix that is square.
@@ -14,7 +16,7 @@ use crate::pool::Pool;
 ///
 /// [`Error::InvalidArgument`] if it does not have two dimensions, [`Error::ShapeMismatch`] if it is
 /// not square.
-pub(super) fn square<'m, T>(operation: &'static str, a: Matrix<'m, T>) -> Result<Matrix<'m, T>> {
+pub(super) fn square<E>(operation: &'static str, a: MatrixBase<E>) -> Result<MatrixBase<E>> {
     let a = a.single(operation)?;
     let (rows, cols) = (a.place.rows, a.place.cols);
     if rows != cols {
@@ -66,9 +68,33 @@ pub(super) fn check_finite<T: Scalar>(
             // SAFETY: the element lies within those of the matrix, which borrows them.
             let element = unsafe { place.at(i, j).read() };
             if !element.to_f64().is_finite() {
-                let position = [i, j][..a.shape().dims().len().min(2)].to_vec();
+                let position = if a.shape().dims().len() == 1 { vec![i] } else { vec![i, j] };
                 return Err(Error::NotFinite { operation, what, position });
             }
+        }
+    }
+    Ok(())
+}
+
+/// [`check_finite`] for each of `count` matrices, `step` elements apart.
+///
+/// # Errors
+///
+/// As [`check_finite`]; the first index is that of the matrix.
+#[cold]
+pub(super) fn check_members<T: Scalar>(
+    operation: &'static str,
+    what: &'static str,
+    a: &Matrix<'_, T>,
+    count: usize,
+    step: isize,
+) -> Result<()> {
+    for member in 0..count {
+        let place = a.place.moved(member.cast_signed().wrapping_mul(step));
+        let found = check_finite(operation, what, &a.clone().at(place), |_, _| true);
+        if let Err(Error::NotFinite { mut position, .. }) = found {
+            position.insert(0, member);
+            return Err(Error::NotFinite { operation, what, position });
         }
     }
     Ok(())
@@ -82,7 +108,7 @@ pub(super) fn check_finite<T: Scalar>(
 /// [`Error::NotFinite`], [`Error::NoSpace`], [`Error::Task`].
 pub(super) fn solve_factored<T: Scalar>(
     (pool, operation, name): (&Pool, &'static str, &'static str),
-    system: System,
+    known: Known,
     factors: Matrix<'_, T>,
     pivots: Option<&SharedArray<u64>>,
     b: Matrix<'_, T>,
@@ -96,7 +122,7 @@ pub(super) fn solve_factored<T: Scalar>(
         output: MatrixMut::from(&mut x),
         pivots: pivots.map(PivotArray::Read),
     };
-    LinalgCall::new(pool, name).run(Step::Solve(system), operands, alone_ns)?;
+    LinalgCall::new(pool, name).run(Step::Solve(known), operands, alone_ns)?;
     if !is_finite(x.as_slice()) {
         check_finite(operation, "the right-hand side", &b, |_, _| true)?;
         check_finite(operation, "the solution", &Matrix::from(&x), |_, _| true)?;
@@ -104,9 +130,28 @@ pub(super) fn solve_factored<T: Scalar>(
     Ok(x)
 }
 
+/// Solves `A x = b` for one vector, which x replaces, in the calling thread.
+pub(super) fn solve_vector<T: Scalar>(
+    known: Known,
+    factors: Matrix<'_, T>,
+    pivots: &SharedArray<u64>,
+    x: &mut [T],
+) {
+    let b = Strided::row_major(x.as_mut_ptr(), x.len(), 1);
+    let pivots = Pivots(pivots.as_slice().as_ptr().cast_mut());
+    let places = factors.local();
+    assert_eq!(places.rows, x.len(), "a vector of the size of the matrix");
+    let factors = match known {
+        Known::LuTransposed => Factors::LuTransposed(places, pivots),
+        _ => Factors::Lu(places, pivots),
+    };
+    // SAFETY: the sizes fit, checked above; factors and pivots are borrowed, and `x` exclusively.
+    unsafe { linalg::solve(factors, b, b, &SingleThread::default()) };
+}
+
 /// Whether no element is NaN or an infinity.
 pub(super) fn is_finite<T: Scalar>(x: &[T]) -> bool {
     // A product with zero is NaN unless the element is finite, and NaN spreads through a sum.
-    let zero = x.iter().fold(T::ZERO, |sum, &element| sum + element * T::ZERO);
-    zero == T::ZERO
+    let zero = |sum: T, &element: &T| sum + element * T::ZERO;
+    x.chunks(1024).all(|part| part.iter().fold(T::ZERO, zero) == T::ZERO)
 }

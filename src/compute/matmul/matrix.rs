@@ -204,7 +204,7 @@ impl<E> MatrixBase<E> {
     }
 
     /// Another place in the same array.
-    pub(super) fn at(self, place: Strided<usize>) -> MatrixBase<E> {
+    pub(in crate::compute) fn at(self, place: Strided<usize>) -> MatrixBase<E> {
         MatrixBase { place, ..self }
     }
 
@@ -290,6 +290,26 @@ impl<E> MatrixBase<E> {
 }
 
 impl<'a, T> Matrix<'a, T> {
+    /// The element in this row and column.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    pub(in crate::compute) fn element(&self, row: usize, col: usize) -> T
+    where
+        T: Copy,
+    {
+        assert!(row < self.place.rows && col < self.place.cols, "an element of the matrix");
+        self.elements[self.place.at(row, col)]
+    }
+
+    /// The elements of the first row as a column.
+    pub(in crate::compute) fn first_row_as_column(self) -> Matrix<'a, T> {
+        let Strided { first, rows, cols, col_stride, .. } = self.place;
+        let count = if rows == 0 { 0 } else { cols };
+        self.at(Strided { first, rows: count, cols: 1, row_stride: col_stride, col_stride: 1 })
+    }
+
     /// The elements of an array of any shape, seen as a matrix whose element (i, j) is element
     /// `first + i * strides[0] + j * strides[1]` of the array.
     ///
@@ -356,6 +376,12 @@ impl<'a, T> MatrixMut<'a, T> {
         let matrix = array.into().restrided(first, shape, strides)?;
         matrix.place.without_overlap()?;
         Ok(matrix)
+    }
+
+    /// The same matrix to read.
+    pub(in crate::compute) fn as_matrix(&self) -> Matrix<'_, T> {
+        let MatrixBase { elements, source, form, place } = self;
+        MatrixBase { elements, source: source.clone(), form: form.clone(), place: *place }
     }
 
     /// The matrix for this process.

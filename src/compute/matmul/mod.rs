@@ -118,7 +118,8 @@ impl Pool {
 
     /// `C = A * A^T`, exactly symmetric, for half the work of [`matmul`](Pool::matmul).
     ///
-    /// `Matrix::from(&a).transposed()` gives `A^T * A`. The bits are those of `matmul`.
+    /// `Matrix::from(&a).transposed()` gives `A^T * A`. The bits are those of `matmul`. Like `syrk`
+    /// of BLAS it computes one triangle, strip by strip; the other is a copy.
     ///
     /// # Shapes
     ///

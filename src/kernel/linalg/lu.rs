@@ -14,7 +14,7 @@ use super::lu_panel::factor_panel;
 use super::panel::Panel;
 use super::product::subtract_product;
 use super::strips::{panel, strip};
-use super::triangular::{Diagonal, Triangle, solve};
+use super::triangular::{Triangle, solve};
 use crate::kernel::matmul::{Float, Strided, shares};
 use crate::kernel::{PeerDied, Team};
 
@@ -71,7 +71,7 @@ pub(crate) unsafe fn lu<T: Float>(
             let Some(columns) = strip(&right, next.len(), index.start) else { break };
             // SAFETY: the caller's conditions; the panel is complete since the last barrier, and
             // the counter gives each strip to one member.
-            unsafe { lu.update(&done, columns) };
+            unsafe { lu.update(&done, columns, &mut memory) };
             if index.start == 0 && !next.is_empty() {
                 // SAFETY: as above; the first strip is the next panel.
                 unsafe { lu.factor(next.clone(), &mut memory) };
@@ -124,18 +124,25 @@ impl<T: Float> Lu<T> {
     ///
     /// - The matrix and the pivots are valid, nothing else accesses `columns`, and nothing writes
     ///   the panel or its pivots.
-    unsafe fn update(&self, panel: &Range<usize>, columns: Range<usize>) {
+    unsafe fn update(&self, panel: &Range<usize>, columns: Range<usize>, memory: &mut Panel<T>) {
         let Lu { a, .. } = self;
         let below = panel.end..a.rows;
         // SAFETY: the caller's conditions.
         unsafe { self.swap_rows(panel.clone(), columns.clone()) };
         let corner = a.part(panel.clone(), panel.clone());
         let beside = a.part(panel.clone(), columns.clone());
-        // SAFETY: the caller's conditions; the panel has other columns.
-        unsafe { solve((Triangle::Lower, Diagonal::Unit), corner, beside) };
+        // Rows of a matrix may be a power of two apart, and compete for few sets of a cache. Those
+        // of U are used for every row below, so they are solved and used in a copy.
+        // SAFETY: the caller's conditions.
+        unsafe { memory.load(beside.transposed()) };
+        let copy = memory.part(0..beside.cols, 0..beside.rows).transposed();
+        // SAFETY: the copy is this member's own memory.
+        unsafe { solve(Triangle::UnitLower, corner, copy) };
         let (left, to) = (a.part(below.clone(), panel.clone()), a.part(below, columns));
-        // SAFETY: the caller's conditions; the panel has other columns, `beside` other rows.
-        unsafe { subtract_product(left, beside, to) };
+        // SAFETY: the caller's conditions; the panel has other columns, the copy other memory.
+        unsafe { subtract_product(left, copy, to) };
+        // SAFETY: the caller's conditions.
+        unsafe { memory.store(beside.transposed()) };
     }
 
     /// Swaps rows in the columns `columns` by the pivots of the columns `by`.

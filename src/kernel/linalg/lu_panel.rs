@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::columns::{divide, first_largest, subtract_combination};
 use super::panel::Panel;
 use super::product::subtract_product;
-use super::triangular::{Diagonal, Triangle, solve};
+use super::triangular::{Triangle, solve};
 use crate::kernel::matmul::Float;
 
 /// Columns that are factored one after the other.
@@ -44,7 +44,7 @@ fn factor<T: Float>(panel: &mut Panel<T>, cols: Range<usize>, pivots: &mut [usiz
     let corner = panel.part(left.clone(), left.clone());
     let above = panel.part(left.clone(), right.clone());
     // SAFETY: both are parts of the panel, which this function borrows, with different columns.
-    unsafe { solve((Triangle::Lower, Diagonal::Unit), corner, above) };
+    unsafe { solve(Triangle::UnitLower, corner, above) };
     let (below, to) = (panel.part(rest.clone(), left.clone()), panel.part(rest, right.clone()));
     // SAFETY: they are parts of the panel, which this function borrows, and do not overlap.
     unsafe { subtract_product(below, above, to) };

@@ -20,9 +20,11 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `batch` | many small systems, each by one member |
 //! | `systems` | systems with a factored or triangular matrix; inverses |
 //! | `lu`, `cholesky` | the factorisations, by panels and strips |
-//! | `norms` | a copy, and the 1-norm of what is copied |
+//! | `norms` | norms of a matrix, one of them while it is copied |
+//! | `condition` | an estimate of the norm of an inverse |
 //! | `lu_panel`, `cholesky_panel` | one panel, by recursion |
 //! | `triangular` | systems with a triangular matrix |
 //! | `panel` | a panel in its own memory, column after column |
@@ -30,9 +32,11 @@
 //! | `columns` | arithmetic on columns |
 //! | `strips` | the partition of a matrix into strips of columns; panel widths |
 
+mod batch;
 mod cholesky;
 mod cholesky_panel;
 mod columns;
+mod condition;
 mod lu;
 mod lu_panel;
 mod norms;
@@ -42,8 +46,13 @@ mod strips;
 mod systems;
 mod triangular;
 
+#[cfg(test)]
+mod tests;
+
+pub(crate) use batch::{Stack, solve_batch};
 pub(crate) use cholesky::cholesky;
+pub(crate) use condition::inverse_norm_1;
 pub(crate) use lu::{Pivots, lu};
-pub(crate) use norms::copy_with_norm;
-pub(crate) use systems::{Factors, solve};
-pub(crate) use triangular::{Diagonal, Triangle};
+pub(crate) use norms::{copy_with_norm, frobenius, largest, norm_1};
+pub(crate) use systems::{Factors, invert, solve};
+pub use triangular::Triangle;

@@ -1,4 +1,4 @@
-//! A panel of columns in its own memory, column after column.
+//! A panel in its own memory: contiguous columns, or rows.
 #![allow(unsafe_code)]
 
 use std::ops::Range;

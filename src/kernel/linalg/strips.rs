@@ -15,9 +15,8 @@ const STRIPS: usize = 12;
 /// The number of columns of a panel, for a matrix whose smaller side is `size`.
 pub(super) fn panel_width(size: usize) -> usize {
     match size {
-        0..=96 => 16,
-        97..=384 => 32,
-        385..=1024 => 64,
+        0..=96 => 32,
+        97..=1024 => 64,
         _ => 128,
     }
 }

@@ -2,8 +2,6 @@
 #![allow(unsafe_code)]
 
 use std::ptr::null_mut;
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
@@ -14,7 +12,8 @@ use super::{
     multiply_batch, multiply_gram, naive, scratch_bytes, worth_sharing,
 };
 use crate::error::Error;
-use crate::kernel::{COUNTERS, PeerDied, SingleThread, Team};
+use crate::kernel::thread_team::{Shared, ThreadMember, with_threads};
+use crate::kernel::{PeerDied, SingleThread, Team};
 
 /// What the tests need from a type besides `Float`.
 trait Real: Float {
@@ -170,86 +169,12 @@ fn inner<T: Real>(
     Gemm { kernel, alpha, a, b, beta, c }.oriented()
 }
 
-/// A team of threads.
-struct Threads {
-    counters: [AtomicUsize; COUNTERS],
-    barrier: Barrier,
-    members: usize,
-    /// The number of barriers that can be passed before one reports a dead peer.
-    barriers_max: usize,
-}
-
-impl Threads {
-    fn new(members: usize, barriers_max: usize) -> Threads {
-        let barrier = Barrier::new(members);
-        Threads { counters: Default::default(), barrier, members, barriers_max }
-    }
-}
-
-struct ThreadMember<'c> {
-    team: &'c Threads,
-    rank: usize,
-    barriers: AtomicUsize,
-}
-
-// SAFETY: each hand has its own rank; counters are atomic; the barrier is the standard one.
-unsafe impl Team for ThreadMember<'_> {
-    fn members(&self) -> usize {
-        self.team.members
-    }
-
-    fn rank(&self) -> usize {
-        assert!(self.barriers.load(Ordering::Relaxed) > 0, "rank is not known before a barrier");
-        self.rank
-    }
-
-    fn take(&self, counter: usize, count: usize) -> usize {
-        self.team.counters[counter].fetch_add(count, Ordering::Relaxed)
-    }
-
-    fn reset(&self, counter: usize) {
-        self.team.counters[counter].store(0, Ordering::Relaxed);
-    }
-
-    fn barrier(&self) -> Result<(), PeerDied> {
-        if self.barriers.fetch_add(1, Ordering::Relaxed) == self.team.barriers_max {
-            return Err(PeerDied);
-        }
-        self.team.barrier.wait();
-        Ok(())
-    }
-}
-
-/// Pointers that threads may share during a test.
-#[derive(Clone, Copy)]
-struct Shared<T>(T);
-// SAFETY: the tests keep the pointees alive until all threads are joined.
-unsafe impl<T> Send for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T> Sync for Shared<T> {}
-
 /// Memory with the alignment of scratch memory.
 fn scratch(bytes: usize) -> (Vec<u8>, *mut u8) {
     let mut memory = vec![0xa5u8; bytes + SCRATCH_ALIGN_BYTES];
     let offset = memory.as_ptr().align_offset(SCRATCH_ALIGN_BYTES);
     let start = memory.as_mut_ptr().wrapping_add(offset);
     (memory, start)
-}
-
-/// Runs `work` in every member of a team of threads.
-fn with_threads(
-    members: usize,
-    barriers_max: usize,
-    work: impl Fn(&ThreadMember<'_>) -> Result<(), PeerDied> + Sync,
-) -> Vec<Result<(), PeerDied>> {
-    let team = Threads::new(members, barriers_max);
-    let (team, work) = (&team, &work);
-    std::thread::scope(|scope| {
-        let hands: Vec<_> = (0..members)
-            .map(|rank| scope.spawn(move || work(&ThreadMember { team, rank, barriers: 0.into() })))
-            .collect();
-        hands.into_iter().map(|hand| hand.join().expect("no member panics")).collect()
-    })
 }
 
 /// Runs `work` in every member of a team of threads, with the product and scratch memory.
