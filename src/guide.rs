@@ -57,6 +57,9 @@ struct GuideNames;
 #[doc = include_str!("../docs/guide/numbers.md")]
 struct GuideNumbers;
 
+#[doc = include_str!("../docs/guide/systems.md")]
+struct GuideSystems;
+
 #[doc = include_str!("../docs/guide/clusters.md")]
 struct GuideClusters;
 

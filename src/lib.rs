@@ -224,9 +224,7 @@ pub use compute::{
     Side, SortKey,
 };
 #[cfg(all(feature = "linalg", not(loom)))]
-pub use compute::{
-    Cholesky, Lu, Matrix, MatrixBase, MatrixMut, Norm, Product, Scalar, System,
-};
+pub use compute::{Cholesky, Lu, Matrix, MatrixBase, MatrixMut, Norm, Product, Scalar, System};
 #[cfg(all(feature = "fft", not(loom)))]
 pub use compute::{ConvolveMode, Fft, FftNorm};
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};

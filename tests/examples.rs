@@ -99,6 +99,9 @@ fn bad_input_is_one_line_and_exit_code_2() {
     refuses("processes", &["--count", "0"], "--count");
     refuses("processes", &["--patience-ms", "-1"], "whole number");
     refuses("heat", &["--size", "2"], "--size");
+    refuses("solve", &["--size", "-1"], "whole number");
+    refuses("solve", &["--spd", "--refine", "1"], "--spd");
+    refuses("solve", &["--a", "no-such.npy"], "--b");
     refuses("heat", &["--size", "1000000000"], "space");
     refuses("named_region", &["--attach", "brigade-no-such"], "brigade-no-such");
 }
@@ -136,6 +139,8 @@ fn files_that_do_not_fit_are_refused() {
     refuses("matmul", &["--a", &a, "--b", &other], "i4");
     refuses("matmul", &["--a", &a, "--b", &a, "--dtype", "f32"], "f8");
     refuses("matmul", &["--a", &text, "--b", &b], "text.npy");
+    refuses("solve", &["--a", &a, "--b", &b], "square");
+    refuses("solve", &["--a", &b, "--b", &text], "text.npy");
 }
 
 #[test]
@@ -153,6 +158,28 @@ fn a_product_of_files_is_written_and_reported_in_json() {
     assert_eq!((&line["op"], &line["start"]), (&"matmul".into(), &"forkserver".into()));
     let product = brigade::SharedArray::<f32>::from_npy(&c).unwrap();
     assert_eq!(product.as_slice(), [0.0, 21.0, 42.0].repeat(5));
+}
+
+#[test]
+fn a_system_of_files_is_solved_and_a_singular_one_refused() {
+    let directory = Directory::new();
+    let path = |name: &str| directory.0.join(name).to_str().unwrap().to_owned();
+    let (a, b, x) = (path("a.npy"), path("b.npy"), path("x.npy"));
+    let matrix = |last: f64| {
+        brigade::SharedArray::from_fn([2, 2], |[i, j]| [[1.0, 2.0], [3.0, last]][i][j]).unwrap()
+    };
+    matrix(4.0).to_npy(&a).unwrap();
+    brigade::SharedArray::from_slice(&[5.0, 11.0]).unwrap().to_npy(&b).unwrap();
+    let arguments = ["--a", &a, "--b", &b, "--out", &x, "--refine", "1", "--json"];
+    let Some(line) = json("solve", &arguments) else { return };
+    assert_eq!(
+        (&line["op"], &line["n"], &line["columns"]),
+        (&"solve".into(), &2.into(), &1.into())
+    );
+    let solution = brigade::SharedArray::<f64>::from_npy(&x).unwrap();
+    assert_eq!((solution.shape().dims(), solution.as_slice()), (&[2][..], &[1.0, 2.0][..]));
+    matrix(6.0).to_npy(&a).unwrap();
+    refuses("solve", &["--a", &a, "--b", &b], "pivot 1");
 }
 
 #[test]
@@ -270,6 +297,8 @@ fn small_examples_run() {
         ("processes", &["--count", "2"]),
         ("pipeline", &["--items", "60"]),
         ("matmul", &["--m", "30", "--k", "0", "--n", "20", "--start", "inprocess"]),
+        ("solve", &["--size", "0", "--workers", "2"]),
+        ("solve", &["--size", "100", "--columns", "3", "--workers", "2", "--spd"]),
     ] {
         let Some(output) = example(name, arguments) else { continue };
         let trouble = String::from_utf8_lossy(&output.stderr);

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import array_rivals
 import image_rivals
+import linalg_rivals
 import table_rivals
 import video_rivals
 
@@ -389,6 +390,8 @@ WORKLOADS = {
     "round-trip": round_trip,
     "factorial": factorial,
     "matmul-files": matmul_files,
+    "factor": array_call(linalg_rivals.factor),
+    "small-systems": array_call(linalg_rivals.batch),
     "array-sum": array_sum,
     "reduce": array_call(array_rivals.reduce),
     "elements": array_call(array_rivals.elements),

@@ -77,6 +77,17 @@ def matmul(quick: bool, workers: int) -> Iterator[Case]:
     yield Case("matmul-files", dict(n=n, workers=workers), ("numpy", "numpy-mkl"))
 
 
+def linalg(quick: bool, workers: int) -> Iterator[Case]:
+    """Factorisations of matrices of doubles, and many small systems."""
+    for call in ("lu", "cholesky"):
+        for n in [512] if quick else [256, 512, 1000, 1024, 2048, 4096]:
+            for count in (1, workers):
+                parameters = dict(call=call, n=n, workers=count)
+                yield Case("factor", parameters, ("scipy", "numpy-mkl"))
+    count = 1000 if quick else 100_000
+    yield Case("small-systems", dict(count=count, n=8, workers=workers), ("numpy",))
+
+
 def bigint(quick: bool, workers: int) -> Iterator[Case]:
     """Products of given limbs, factorials and their decimal digits."""
     sizes = [(10**e, 10**e) for e in (range(1, 5) if quick else range(1, 7))]
@@ -229,6 +240,7 @@ def tables(quick: bool, workers: int) -> Iterator[Case]:
 
 SUITES = {
     "matmul": matmul,
+    "linalg": linalg,
     "bigint": bigint,
     "tasks": tasks,
     "channels": channels,

@@ -22,7 +22,7 @@ pub(crate) mod reduce;
 pub(crate) mod sort;
 pub mod stencil;
 mod team;
-#[cfg(test)]
+#[cfg(all(test, feature = "linalg", not(loom)))]
 mod thread_team;
 pub(crate) mod transpose;
 mod vectorized;

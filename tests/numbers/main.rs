@@ -7,4 +7,5 @@ mod bigint_gmp;
 #[path = "../common/mod.rs"]
 mod common;
 mod fft;
+mod linalg;
 mod matmul;

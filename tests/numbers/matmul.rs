@@ -5,7 +5,7 @@ use crate::common::float::{MODES, set_mode, under};
 use brigade::kernel::matmul::{Kernel, MatMut, MatRef, naive};
 use brigade::{Error, Matrix, Pool, SharedArray, Start};
 
-mod faults;
+pub(crate) mod faults;
 mod shapes;
 
 fn matrix(m: usize, n: usize, seed: usize) -> SharedArray<f64> {

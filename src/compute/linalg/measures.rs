@@ -72,8 +72,8 @@ impl Pool {
         Ok(unsafe { of(a) })
     }
 
-    /// An estimate of the condition number `||A|| ||A^-1||` in the 1-norm: the relative error of the
-    /// solution of a system may be so many times that of its matrix. Infinity for a singular
+    /// An estimate of the condition number `||A|| ||A^-1||` in the 1-norm: the relative error of
+    /// the solution of a system may be so many times that of its matrix. Infinity for a singular
     /// matrix; see [`Lu::rcond`](crate::Lu::rcond).
     ///
     /// # Shapes
@@ -123,8 +123,8 @@ impl Pool {
         lu::factor(self, a.into())?.det()
     }
 
-    /// The inverse of A, by [`lu`](Pool::lu). To solve a system, [`solve`](Pool::solve) is faster and
-    /// more accurate.
+    /// The inverse of A, by [`lu`](Pool::lu). To solve a system, [`solve`](Pool::solve) is faster
+    /// and more accurate.
     ///
     /// # Shapes
     ///

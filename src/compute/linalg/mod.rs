@@ -2,8 +2,8 @@
 //!
 //! The factorisations, and what they solve, are methods of [`Pool`] in this file; their results are
 //! in `lu` and `cholesky`. `systems` has other systems, `measures` norms, condition numbers,
-//! determinants and inverses. `operands` checks shapes and finds what is not finite. `job` carries one step to a team, or computes it in the caller if
-//! that is faster than waking workers.
+//! determinants and inverses. `operands` checks shapes and finds what is not finite. `job` carries
+//! one step to a team, or computes it in the caller if that is faster than waking workers.
 
 mod cholesky;
 mod job;

@@ -39,8 +39,8 @@ impl<T: Scalar> System<'_, T> {
     /// Refines the solution so many times: computes the residual, solves for a correction, and adds
     /// it. Default: 0.
     ///
-    /// The residual is computed in the type itself. One step is enough for a small backward error in
-    /// each component, if A is not too badly conditioned or scaled (Skeel 1980; Higham, section
+    /// The residual is computed in the type itself. One step is enough for a small backward error
+    /// in each component, if A is not too badly conditioned or scaled (Skeel 1980; Higham, section
     /// 12.2).
     ///
     /// # Examples

@@ -3,6 +3,7 @@
 
 use super::columns::first_largest;
 use super::lu::{Pivots, lu};
+use super::panel::copy;
 use super::systems::{Factors, solve};
 use crate::kernel::matmul::{Float, Strided, shares};
 use crate::kernel::{SingleThread, Team};
@@ -56,54 +57,34 @@ pub(crate) unsafe fn solve_batch<T: Float>(
     let (mut matrix, mut sides) = (vec![T::ZERO; size * size], vec![T::ZERO; size * cols]);
     let mut report = BatchReport::default();
     let at_a_time = (ELEMENTS_AT_A_TIME / (size * (size + cols)).max(1)).max(1);
+    let own_a = Strided::row_major(matrix.as_mut_ptr(), size, size);
+    let own_x = Strided::row_major(sides.as_mut_ptr(), size, cols);
     for index in shares(team, SYSTEMS, count, at_a_time).flatten() {
-        // SAFETY: the caller's conditions.
-        unsafe { read(a.member(index), &mut matrix) };
+        // SAFETY: the caller's conditions; the copy is this member's own.
+        unsafe { copy(a.member(index), own_a) };
         // SAFETY: as above.
-        unsafe { read(b.member(index), &mut sides) };
-        // A product with zero is NaN unless the element is finite.
-        let zero = matrix.iter().fold(T::ZERO, |sum, &element| sum + element * T::ZERO);
-        report.has_nonfinite |= zero != T::ZERO;
-        let singular = if size <= SMALL {
-            eliminate(&mut matrix, &mut sides, size)
-        } else {
-            solve_large(&mut matrix, &mut sides, size)
-        };
+        unsafe { copy(b.member(index), own_x) };
+        let singular = solve_copy(&mut matrix, &mut sides, size, &mut report);
         if let Some(pivot) = singular {
             report.singular = report.singular.or(Some((index, pivot)));
         }
         // SAFETY: as above; the counter gives each system to one member.
-        unsafe { write(&sides, x.member(index)) };
+        unsafe { copy(own_x, x.member(index)) };
     }
     report
 }
 
-/// Copies a matrix to contiguous rows.
-///
-/// # Safety
-///
-/// - `from` is valid for reading.
-unsafe fn read<T: Float>(from: Strided<*mut T>, to: &mut [T]) {
-    for (i, row) in to.chunks_exact_mut(from.cols.max(1)).enumerate() {
-        for (j, element) in row.iter_mut().enumerate() {
-            // SAFETY: the element exists, and the caller guarantees it.
-            *element = unsafe { from.at(i, j).read() };
-        }
-    }
-}
-
-/// Copies contiguous rows to a matrix.
-///
-/// # Safety
-///
-/// - `to` is valid for writing, and nothing else accesses it.
-unsafe fn write<T: Float>(from: &[T], to: Strided<*mut T>) {
-    for (i, row) in from.chunks_exact(to.cols.max(1)).enumerate() {
-        for (j, &element) in row.iter().enumerate() {
-            // SAFETY: the element exists, and the caller guarantees it.
-            unsafe { to.at(i, j).write(element) };
-        }
-    }
+/// Solves one system; the solution replaces `x`. Returns the first pivot that is zero.
+fn solve_copy<T: Float>(
+    a: &mut [T],
+    x: &mut [T],
+    size: usize,
+    report: &mut BatchReport,
+) -> Option<usize> {
+    // A product with zero is NaN unless the element is finite.
+    let zero = a.iter().fold(T::ZERO, |sum, &element| sum + element * T::ZERO);
+    report.has_nonfinite |= zero != T::ZERO;
+    if size <= SMALL { eliminate(a, x, size) } else { solve_large(a, x, size) }
 }
 
 /// Gaussian elimination of contiguous rows: the solution replaces `x`. Returns the first pivot that

@@ -1,15 +1,16 @@
 //! Cholesky factorisation, by a team.
 //!
-//! Right-looking, by panels of columns (Golub and Van Loan, section 4.2.6), with the steps and the
-//! look-ahead of `lu`. A strip reaches from its diagonal down, so half of the product is computed.
+//! Right-looking, by panels of columns (Golub and Van Loan, section 4.2.6), with the steps, the
+//! look-ahead and the recursion of `lu`. A strip reaches from its diagonal down, so half of the
+//! product is computed.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
 
-use super::cholesky_panel::factor_panel;
-use super::panel::Panel;
+use super::cholesky_panel::{factor_panel, is_pivot};
+use super::panel::{LEAF, Panel, halves};
 use super::product::subtract_product;
-use super::strips::{panel, strip};
+use super::strips::{UNIT, panel, strip};
 use crate::kernel::matmul::{Float, Strided, shares};
 use crate::kernel::{PeerDied, Team};
 
@@ -55,12 +56,9 @@ pub(crate) unsafe fn cholesky<T: Float>(
         let (right, next) = (done.end..size, panel(size, done.end));
         for index in shares(team, STRIPS[step % 2], usize::MAX, 1) {
             let Some(columns) = strip(&right, next.len(), index.start) else { break };
-            let (rows, across) = (columns.start..size, columns.clone());
-            let left = a.part(rows.clone(), done.clone());
-            let beside = a.part(across, done.clone()).transposed();
             // SAFETY: the caller's conditions; the panel is complete since the last barrier, and
             // the counter gives each strip, which has other columns, to one member.
-            unsafe { subtract_product(left, beside, a.part(rows, columns)) };
+            unsafe { update(a, &done, columns) };
             if index.start == 0 {
                 // SAFETY: as above; the first strip is the next panel.
                 unsafe { factor(a, next.clone(), &mut memory) };
@@ -85,18 +83,54 @@ pub(crate) unsafe fn cholesky<T: Float>(
     Ok(None)
 }
 
-/// Factors a panel from its diagonal on.
+/// Updates columns to the right of a complete panel, from the diagonal down.
 ///
 /// # Safety
 ///
-/// - The matrix is valid, and nothing else accesses the panel.
-unsafe fn factor<T: Float>(a: Strided<*mut T>, columns: Range<usize>, memory: &mut Panel<T>) {
-    let place = a.part(columns.start..a.rows, columns);
-    // SAFETY: the caller's conditions.
-    unsafe { memory.load(place) };
-    factor_panel(memory);
-    // SAFETY: the caller's conditions.
-    unsafe { memory.store(place) };
+/// - The matrix is valid, nothing else accesses `columns`, and nothing writes the panel.
+unsafe fn update<T: Float>(a: Strided<*mut T>, panel: &Range<usize>, columns: Range<usize>) {
+    let subtract = |rows: Range<usize>, columns: Range<usize>| {
+        let left = a.part(rows.clone(), panel.clone());
+        let right = a.part(columns.clone(), panel.clone()).transposed();
+        // SAFETY: the caller's conditions; the panel has other columns.
+        unsafe { subtract_product(left, right, a.part(rows, columns)) };
+    };
+    // The square on the diagonal in narrow steps: what they compute above it is not used.
+    for first in columns.clone().step_by(UNIT) {
+        subtract(first..columns.end, first..columns.end.min(first + UNIT));
+    }
+    subtract(columns.end..a.rows, columns);
+}
+
+/// Factors columns from their diagonal on, which are updated by those to their left. Returns
+/// whether all pivots are positive; it stops at one that is not, and leaves it on the diagonal.
+///
+/// # Safety
+///
+/// - The matrix is valid, and nothing else accesses these columns.
+unsafe fn factor<T: Float>(
+    a: Strided<*mut T>,
+    columns: Range<usize>,
+    memory: &mut Panel<T>,
+) -> bool {
+    if columns.len() <= LEAF {
+        let place = a.part(columns.start..a.rows, columns);
+        // SAFETY: the caller's conditions.
+        unsafe { memory.load(place) };
+        let is_positive = factor_panel(memory);
+        // SAFETY: the caller's conditions.
+        unsafe { memory.store(place) };
+        return is_positive;
+    }
+    let (left, right) = halves(&columns);
+    // SAFETY: the caller's conditions hold for a part of the columns.
+    if !unsafe { factor(a, left.clone(), memory) } {
+        return false;
+    }
+    // SAFETY: as above.
+    unsafe { update(a, &left, right.clone()) };
+    // SAFETY: as above.
+    unsafe { factor(a, right, memory) }
 }
 
 /// The first of these columns whose element on the diagonal is not positive.
@@ -105,10 +139,6 @@ unsafe fn factor<T: Float>(a: Strided<*mut T>, columns: Range<usize>, memory: &m
 ///
 /// - The matrix is valid, and nothing writes these elements.
 unsafe fn not_positive<T: Float>(a: Strided<*mut T>, mut columns: Range<usize>) -> Option<usize> {
-    columns.find(|&j| {
-        // SAFETY: the element exists, and the caller guarantees it.
-        let pivot = unsafe { a.at(j, j).read() };
-        let is_positive = pivot > T::ZERO && pivot.to_f64() < f64::INFINITY;
-        !is_positive
-    })
+    // SAFETY: the element exists, and the caller guarantees it.
+    columns.find(|&j| !is_pivot(unsafe { a.at(j, j).read() }))
 }

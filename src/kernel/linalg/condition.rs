@@ -1,8 +1,8 @@
 //! An estimate of the 1-norm of an inverse.
 //!
-//! Hager: "Condition Estimates", SIAM J. Sci. Stat. Comput. 5 (1984), as refined by Higham: "FORTRAN
-//! Codes for Estimating the One-Norm of a Real or Complex Matrix", ACM TOMS 14 (1988), algorithm
-//! 4.1, which is LAPACK's `lacn2`.
+//! Hager: "Condition Estimates", SIAM J. Sci. Stat. Comput. 5 (1984), as refined by Higham:
+//! "FORTRAN Codes for Estimating the One-Norm of a Real or Complex Matrix", ACM TOMS 14 (1988),
+//! algorithm 4.1, which is LAPACK's `lacn2`.
 
 use crate::kernel::matmul::Float;
 

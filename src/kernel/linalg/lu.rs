@@ -6,12 +6,15 @@
 //! which its member factors at once while the others go on (look-ahead of one panel, LAPACK
 //! Working Note 178). So a step has one barrier. Rows to the left of a panel are swapped at the
 //! end.
+//!
+//! A panel is factored by Toledo's recursion: its left half, an update of the right half, which is
+//! that of a strip, and its right half.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
 
 use super::lu_panel::factor_panel;
-use super::panel::Panel;
+use super::panel::{LEAF, Panel, halves};
 use super::product::subtract_product;
 use super::strips::{panel, strip};
 use super::triangular::{Triangle, solve};
@@ -98,21 +101,44 @@ pub(crate) unsafe fn lu<T: Float>(
 }
 
 impl<T: Float> Lu<T> {
-    /// Factors a panel from its diagonal on, and writes its pivots.
+    /// Factors columns from their diagonal on, and writes their pivots.
     ///
     /// # Safety
     ///
-    /// - The matrix and the pivots are valid, and nothing else accesses the panel or its pivots.
+    /// - The matrix and the pivots are valid, and nothing else accesses these columns or their
+    ///   pivots.
     unsafe fn factor(&self, columns: Range<usize>, memory: &mut Panel<T>) {
+        if columns.len() <= LEAF {
+            // SAFETY: the caller's conditions.
+            unsafe { self.factor_leaf(columns, memory) };
+            return;
+        }
+        let (left, right) = halves(&columns);
+        // SAFETY: the caller's conditions hold for a part of the columns.
+        unsafe { self.factor(left.clone(), memory) };
+        // SAFETY: as above.
+        unsafe { self.update(&left, right.clone(), memory) };
+        // SAFETY: as above.
+        unsafe { self.factor(right.clone(), memory) };
+        // SAFETY: as above.
+        unsafe { self.swap_rows(right, left) };
+    }
+
+    /// The same for a few columns, in a copy.
+    ///
+    /// # Safety
+    ///
+    /// - As [`factor`](Lu::factor).
+    unsafe fn factor_leaf(&self, columns: Range<usize>, memory: &mut Panel<T>) {
         let first = columns.start;
         let place = self.a.part(first..self.a.rows, columns);
-        let mut pivots = vec![0; place.cols];
+        let mut pivots = [0; LEAF];
         // SAFETY: the caller's conditions.
         unsafe { memory.load(place) };
         factor_panel(memory, &mut pivots);
         // SAFETY: the caller's conditions.
         unsafe { memory.store(place) };
-        for (j, pivot) in pivots.into_iter().enumerate() {
+        for (j, pivot) in pivots.into_iter().enumerate().take(place.cols) {
             // SAFETY: column `first + j` has a pivot, and the caller guarantees that it is valid.
             unsafe { self.pivots.0.wrapping_add(first + j).write((first + pivot) as u64) };
         }

@@ -25,7 +25,7 @@
 //! | `lu`, `cholesky` | the factorisations, by panels and strips |
 //! | `norms` | norms of a matrix, one of them while it is copied |
 //! | `condition` | an estimate of the norm of an inverse |
-//! | `lu_panel`, `cholesky_panel` | one panel, by recursion |
+//! | `lu_panel`, `cholesky_panel` | a few columns |
 //! | `triangular` | systems with a triangular matrix |
 //! | `panel` | a panel in its own memory, column after column |
 //! | `product` | `C = C - A B` by one thread |

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use crate::kernel::matmul::{Float, Strided};
 
+/// Columns that are factored one after the other. More of them are halved.
+pub(super) const LEAF: usize = 16;
 /// Rows and columns that are copied at a time.
 const BLOCK: usize = 8;
 /// Columns at a multiple of this distance, in bytes, would compete for few sets of a cache.
@@ -78,6 +80,12 @@ impl<T: Float> Panel<T> {
         // SAFETY: the caller guarantees `to`; `from` is the panel's own memory, of the same shape.
         unsafe { copy(from, to) };
     }
+}
+
+/// The halves of columns that are more than [`LEAF`].
+pub(super) fn halves(columns: &Range<usize>) -> (Range<usize>, Range<usize>) {
+    let middle = columns.start + (columns.len() / 2).next_multiple_of(LEAF);
+    (columns.start..middle, middle..columns.end)
 }
 
 /// Copies a matrix.

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 /// Widths of strips are multiples of this: two tiles of the widest micro-kernel in f64.
-const UNIT: usize = 48;
+pub(super) const UNIT: usize = 48;
 /// The widest strip. Its part of the product's left operand stays in the second-level cache.
 const WIDEST: usize = 5 * UNIT;
 /// The number of strips that a wide matrix has at least, so that members end at about the same
@@ -16,7 +16,7 @@ const STRIPS: usize = 12;
 pub(super) fn panel_width(size: usize) -> usize {
     match size {
         0..=96 => 32,
-        97..=1024 => 64,
+        97..=384 => 64,
         _ => 128,
     }
 }

@@ -1,4 +1,4 @@
-//! Tests of the factorisations, by one thread and by teams of threads.
+//! Tests of linear systems, by teams of threads.
 #![allow(unsafe_code)]
 
 use super::{
@@ -85,13 +85,17 @@ fn factored<T: Float>(a: &Dense<T>, members: usize) -> (Dense<T>, Vec<u64>) {
     (f, pivots)
 }
 
+fn place(pivot: u64) -> usize {
+    usize::try_from(pivot).expect("the number of a row")
+}
+
 /// `||P A - L U|| / (n ||A|| eps)` as in LAPACK's tests (LAPACK Working Note 41).
 fn lu_residual<T: Float>(a: &Dense<T>, f: &Dense<T>, pivots: &[u64]) -> f64 {
     let size = pivots.len();
     let mut swapped = a.clone();
     for (row, &pivot) in pivots.iter().enumerate() {
         for j in 0..a.cols {
-            swapped.data.swap(row * a.cols + j, pivot as usize * a.cols + j);
+            swapped.data.swap(row * a.cols + j, place(pivot) * a.cols + j);
         }
     }
     let of_l = |i: usize, j: usize| match i.cmp(&j) {
@@ -114,7 +118,7 @@ fn factors_times_each_other_are_the_permuted_matrix_for_any_shape() {
             let residual = lu_residual(&a, &f, &pivots);
             assert!(residual < 30.0, "{m} x {n}: {residual}");
             for (i, &pivot) in pivots.iter().enumerate() {
-                assert!((i..m).contains(&(pivot as usize)), "{m} x {n}: row {i}, pivot {pivot}");
+                assert!((i..m).contains(&place(pivot)), "{m} x {n}: row {i}, pivot {pivot}");
             }
         }
     }
@@ -198,9 +202,7 @@ fn nan_and_infinity_end_every_factorisation() {
             let mut a = Dense::<f64>::random(100, 100, 9);
             a.data[at * 100 + (at * 7) % 100] = bad;
             let (f, pivots) = factored(&a, 3);
-            assert!(
-                pivots.iter().enumerate().all(|(i, &pivot)| (i..100).contains(&(pivot as usize)))
-            );
+            assert!(pivots.iter().enumerate().all(|(i, &pivot)| (i..100).contains(&place(pivot))));
             assert!(f.data.iter().any(|x| !x.is_finite()));
             let mut a = Dense::<f64>::definite(100);
             a.data[at * 100 + at / 2] = bad;
@@ -356,32 +358,37 @@ fn an_inverse_times_its_matrix_is_the_identity() {
     }
 }
 
+type NormOf = unsafe fn(Strided<*mut f64>) -> f64;
+
+fn norm_of(norm: NormOf, place: Strided<*mut f64>) -> f64 {
+    // SAFETY: the callers pass the place of a matrix that lives on, and that nothing writes.
+    unsafe { norm(place) }
+}
+
+fn copied(from: &mut Dense<f64>, to: &mut Dense<f64>) -> f64 {
+    // SAFETY: both matrices are borrowed by this call alone.
+    unsafe { copy_with_norm(from.place(), to.place(), &SingleThread::default()) }
+}
+
 #[test]
 fn norms_follow_their_definitions_and_do_not_overflow() {
     let mut a = Dense::<f64>::from_fn(2, 3, |i, j| [[3.0, -1.0, 0.0], [-4.0, 2.0, 0.5]][i][j]);
     let mut copy = Dense::<f64>::random(2, 3, 0);
-    // SAFETY: the matrices are borrowed by these calls alone.
-    unsafe {
-        assert_eq!(norm_1(a.place()), 7.0);
-        assert_eq!(norm_1(a.place().transposed()), 6.5);
-        assert_eq!(largest(a.place()), 4.0);
-        assert_eq!(frobenius(a.place()), 30.25f64.sqrt());
-        assert_eq!(copy_with_norm(a.place(), copy.place(), &SingleThread::default()), 7.0);
-    }
+    assert_eq!(norm_of(norm_1, a.place()), 7.0);
+    assert_eq!(norm_of(norm_1, a.place().transposed()), 6.5);
+    assert_eq!(norm_of(largest, a.place()), 4.0);
+    assert_eq!(norm_of(frobenius, a.place()), 30.25f64.sqrt());
+    assert_eq!(copied(&mut a, &mut copy), 7.0);
     assert_eq!(copy, a);
     for scale in [1e300, 1e-300, 1e-320] {
         let mut a = Dense::<f64>::from_fn(2, 2, |_, _| scale);
-        // SAFETY: as above.
-        assert_eq!(unsafe { frobenius(a.place()) }, 2.0 * scale);
+        assert_eq!(norm_of(frobenius, a.place()), 2.0 * scale);
     }
     a.data[4] = f64::NAN;
-    // SAFETY: as above.
-    unsafe {
-        assert!(norm_1(a.place()).is_nan() && largest(a.place()).is_nan());
-        assert!(frobenius(a.place()).is_nan());
-        let norm = copy_with_norm(a.place(), copy.place(), &SingleThread::default());
-        assert_eq!(norm, f64::INFINITY);
+    for norm in [norm_1, largest, frobenius] as [NormOf; 3] {
+        assert!(norm_of(norm, a.place()).is_nan());
     }
+    assert_eq!(copied(&mut a, &mut copy), f64::INFINITY);
 }
 
 #[test]

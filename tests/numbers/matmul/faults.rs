@@ -31,7 +31,11 @@ fn kill(pid: u32) {
 
 /// Runs `product` while another thread kills a worker `delay` after the product has started, unless
 /// it has ended by then. Returns which worker that was.
-fn with_a_worker_killed<R>(pool: &Pool, delay: Duration, product: impl FnOnce() -> R) -> (R, u32) {
+pub(crate) fn with_a_worker_killed<R>(
+    pool: &Pool,
+    delay: Duration,
+    product: impl FnOnce() -> R,
+) -> (R, u32) {
     let victim = worker_pids(pool)[0];
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {

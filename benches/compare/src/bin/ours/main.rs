@@ -5,6 +5,7 @@
 mod arrays;
 mod bigint;
 mod channels;
+mod linalg;
 mod lock;
 mod matmul;
 mod memory;
@@ -25,6 +26,8 @@ const WORKLOADS: &[Workload] = &[
     ("loop", tasks::chunks),
     ("matmul", matmul::matmul),
     ("matmul-files", matmul::files),
+    ("factor", linalg::factor),
+    ("small-systems", linalg::batch),
     ("product", bigint::product),
     ("factorial", bigint::factorial),
     ("decimal", bigint::decimal),
