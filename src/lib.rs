@@ -224,7 +224,9 @@ pub use compute::{
     Side, SortKey,
 };
 #[cfg(all(feature = "linalg", not(loom)))]
-pub use compute::{Cholesky, Lu, Matrix, MatrixBase, MatrixMut, Norm, Product, Scalar, System};
+pub use compute::{
+    Cholesky, Eigh, Lu, Matrix, MatrixBase, MatrixMut, Norm, Product, Qr, Scalar, Svd, System,
+};
 #[cfg(all(feature = "fft", not(loom)))]
 pub use compute::{ConvolveMode, Fft, FftNorm};
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};

@@ -82,6 +82,8 @@ fn bad_input_is_one_line_and_exit_code_2() {
     refuses("factorial_list", &["--count", "0"], "--count");
     refuses("statistics", &["--in", "no-such.npy"], "no-such.npy");
     refuses("statistics", &["--columns", "0"], "--columns");
+    refuses("pca", &["--in", "no-such.npy"], "no-such.npy");
+    refuses("pca", &["--rows", "1"], "--rows");
     refuses("sort", &["--in", "no-such.npy"], "no-such.npy");
     refuses("sort", &["--size", "-1"], "--size");
     refuses("sort", &["--size", "1000000000000"], "space");
@@ -230,6 +232,7 @@ fn results_on_arrays_do_not_depend_on_the_number_of_workers() {
         ("statistics", &["--rows", "3001", "--columns", "7"][..], &["means", "deviations"][..]),
         ("monte_carlo", &["--samples", "200001", "--seed", "5"], &["inside", "pi"]),
         ("sort", &["--size", "100003"], &["least", "median", "greatest"]),
+        ("pca", &["--rows", "901", "--columns", "210"], &["variances", "explained"]),
     ] {
         let of = |workers: &str| {
             let more = ["--workers", workers, "--repeat", "1", "--json"];

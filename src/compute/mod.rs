@@ -19,6 +19,6 @@ pub use bigint::SharedBigUint;
 #[cfg(feature = "fft")]
 pub use fft::{ConvolveMode, Fft, FftNorm};
 #[cfg(feature = "linalg")]
-pub use linalg::{Cholesky, Lu, Norm, System};
+pub use linalg::{Cholesky, Eigh, Lu, Norm, Qr, Svd, System};
 #[cfg(feature = "linalg")]
 pub use matmul::{Matrix, MatrixBase, MatrixMut, Product, Scalar};

@@ -141,6 +141,17 @@ pub enum Error {
         /// The index of the pivot.
         pivot: usize,
     },
+    /// A least squares problem has more than one solution: the matrix does not have full rank.
+    #[error(
+        "{operation}: column {column} of the matrix is a combination of those before it, up to \
+         rounding; leave it out, or use the singular value decomposition"
+    )]
+    RankDeficient {
+        /// The operation.
+        operation: &'static str,
+        /// The index of the first such column.
+        column: usize,
+    },
     /// An operand or a result has NaN or an infinity.
     #[error(
         "{operation}: {what} has NaN or an infinity at {position:?}; \

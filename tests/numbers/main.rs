@@ -9,3 +9,4 @@ mod common;
 mod fft;
 mod linalg;
 mod matmul;
+mod orthogonal;

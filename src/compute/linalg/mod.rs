@@ -4,12 +4,14 @@
 //! in `lu` and `cholesky`. `systems` has other systems, `measures` norms, condition numbers,
 //! determinants and inverses. `operands` checks shapes and finds what is not finite. `job` carries
 //! one step to a team, or computes it in the caller if that is faster than waking workers.
+//! `orthogonal` has factorisations by orthogonal matrices.
 
 mod cholesky;
 mod job;
 mod lu;
 mod measures;
 mod operands;
+mod orthogonal;
 mod systems;
 
 use crate::array::SharedArray;
@@ -20,6 +22,7 @@ use crate::pool::Pool;
 pub use cholesky::Cholesky;
 pub use lu::Lu;
 pub use measures::Norm;
+pub use orthogonal::{Eigh, Qr, Svd};
 pub use systems::System;
 
 impl Pool {

@@ -20,6 +20,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `orthogonal` | QR, eigenvalues and singular values: a folder with a map of its own |
 //! | `batch` | many small systems, each by one member |
 //! | `systems` | systems with a factored or triangular matrix; inverses |
 //! | `lu`, `cholesky` | the factorisations, by panels and strips |
@@ -40,6 +41,7 @@ mod condition;
 mod lu;
 mod lu_panel;
 mod norms;
+pub(crate) mod orthogonal;
 mod panel;
 mod product;
 mod strips;

@@ -1,0 +1,262 @@
+//! A factorisation by orthogonal matrices, by the caller or a team.
+#![allow(unsafe_code)]
+
+use std::ptr::null_mut;
+
+use serde::{Deserialize, Serialize};
+
+use crate::array::SharedArray;
+use crate::compute::linalg::operands::check_finite;
+use crate::compute::matmul::{Matrix, MatrixMut, Scalar, SharedMatrix};
+use crate::error::{Error, Result};
+use crate::kernel::linalg::orthogonal::{
+    Carver, EighMemory, Operand, QrMemory, Side, SvdMemory, apply_q, eigh, magnitude, qr, svd,
+};
+use crate::kernel::matmul::{SHARED_NS, Strided};
+use crate::kernel::{PeerDied, SingleThread, Team};
+use crate::object::source::Source;
+use crate::pool::{CodecError, Invocation, Pool, TeamDescriptor, TeamJob, take_part};
+use crate::sys::mmap::Access;
+
+/// What to compute of an m x n matrix A.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) enum Step {
+    /// Q and R of the input, in the memory.
+    Qr,
+    /// output = Q or its transpose times the input, or times the identity if there is none. The
+    /// memory has the factorisation of A.
+    Apply(Side),
+    /// The eigenvalues of the input times this, and as output the eigenvectors, if there is one.
+    Eigh(f64),
+    /// The singular values of the input times this, and as outputs U and V, if there are two.
+    Svd(f64),
+}
+
+impl Step {
+    /// The elements of memory that a step needs: of the matrix's type, and of f64.
+    fn memory_needed<T: Scalar>(self, shape: [usize; 2]) -> [usize; 2] {
+        let (mut memory, mut wide) = (Carver::<T>::new(null_mut()), Carver::new(null_mut()));
+        match self {
+            Step::Qr | Step::Apply(_) => {
+                QrMemory::carve(&mut memory, shape[0], shape[1]);
+            }
+            Step::Eigh(_) => {
+                EighMemory::carve(&mut memory, &mut wide, shape[0]);
+            }
+            Step::Svd(_) => {
+                SvdMemory::carve(&mut memory, &mut wide, shape);
+            }
+        }
+        [memory.used(), wide.used()]
+    }
+}
+
+/// The place of the values of [`Step::Eigh`] and [`Step::Svd`] is the beginning of the memory.
+pub(super) struct OrthogonalCall<'m, T> {
+    pub(super) pool: &'m Pool,
+    /// The name of the call, for the report of a death.
+    pub(super) name: &'static str,
+    pub(super) step: Step,
+    /// The shape of A.
+    pub(super) shape: [usize; 2],
+    pub(super) input: Option<Matrix<'m, T>>,
+    pub(super) outputs: Vec<MatrixMut<'m, T>>,
+}
+
+/// The memory of a step.
+pub(super) enum Memory<'m, T> {
+    Read(&'m SharedArray<T>),
+    Written(&'m mut SharedArray<T>),
+}
+
+impl<T: Scalar> Memory<'_, T> {
+    fn source(&self) -> (Source, usize) {
+        match self {
+            Memory::Read(array) => (array.source(), array.len()),
+            Memory::Written(array) => (array.source(), array.len()),
+        }
+    }
+
+    fn local(self) -> *mut T {
+        match self {
+            Memory::Read(array) => array.as_slice().as_ptr().cast_mut(),
+            Memory::Written(array) => array.as_mut_slice().as_mut_ptr(),
+        }
+    }
+}
+
+/// The argument of the team's tasks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct StepDescriptor {
+    step: Step,
+    shape: [usize; 2],
+    input: Option<SharedMatrix>,
+    outputs: Vec<SharedMatrix>,
+    /// The memory of the matrix's type, and of f64, with their elements.
+    memories: [(Source, usize); 2],
+}
+
+/// The operands by address.
+struct Places<T> {
+    input: Option<Strided<*mut T>>,
+    outputs: Vec<Strided<*mut T>>,
+    memory: *mut T,
+    wide: *mut f64,
+}
+
+impl<T: Scalar> OrthogonalCall<'_, T> {
+    /// Memory for a step of an m x n matrix.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`].
+    pub(super) fn new_memory(step: Step, shape: [usize; 2]) -> Result<SharedArray<T>> {
+        SharedArray::for_overwrite([step.memory_needed::<T>(shape)[0]])
+    }
+
+    /// Computes a step that takes one worker about `alone_ns`: by the caller if that is faster.
+    ///
+    /// The caller has checked the shapes: they are those of [`run`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`], [`Error::Task`] if a worker dies; outputs and memory are then
+    /// unspecified.
+    pub(super) fn run(self, memory: Memory<'_, T>, alone_ns: f64) -> Result<()> {
+        let OrthogonalCall { pool, name, step, shape, input, outputs } = self;
+        let mut wide = SharedArray::<f64>::for_overwrite([step.memory_needed::<T>(shape)[1]])?;
+        if !pool.has_workers() || alone_ns < SHARED_NS {
+            let places = Places {
+                input: input.map(Matrix::local),
+                outputs: outputs.into_iter().map(MatrixMut::local).collect(),
+                memory: memory.local(),
+                wide: wide.as_mut_slice().as_mut_ptr(),
+            };
+            // SAFETY: the shapes fit, by this method's contract; every place lies within its
+            // elements, checked in `MatrixBase`, which are borrowed, outputs and memory
+            // exclusively unless the step only reads it.
+            let outcome = unsafe { run(step, shape, &places, &SingleThread::default()) };
+            debug_assert!(outcome.is_ok(), "a team of one has no peer that dies");
+            return Ok(());
+        }
+        let descriptor = StepDescriptor {
+            step,
+            shape,
+            input: input.as_ref().map(Matrix::shared).transpose()?,
+            outputs: outputs.iter().map(MatrixMut::shared).collect::<Result<_>>()?,
+            memories: [memory.source(), (wide.source(), wide.len())],
+        };
+        // The input is not an output, so the pool's retries apply.
+        let job = TeamJob::new(pool.core(), name, pool.rules());
+        job.run(take_share::<T>, &descriptor)
+    }
+}
+
+/// A member's part, in a worker.
+fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
+    let (team, descriptor) = invocation.argument::<(TeamDescriptor, StepDescriptor)>()?;
+    take_part(invocation, team, |invocation, member| {
+        let StepDescriptor { step, shape, input, outputs, memories } = &descriptor;
+        let needed = step.memory_needed::<T>(*shape);
+        if memories.each_ref().map(|memory| memory.1) != needed {
+            return Err(CodecError::Argument(format!("memory of other sizes: {descriptor:?}")));
+        }
+        let find = |source: &Source, access| {
+            let resolver = &invocation.cache.resolver;
+            let resolved = resolver.resolve(invocation.windows, source, access);
+            resolved.map_err(|error: Error| CodecError::Argument(error.to_string()))
+        };
+        // What is resolved is kept until the end, because that keeps it mapped.
+        let input_found = input.as_ref().map(|m| find(&m.source, Access::ReadOnly)).transpose()?;
+        let outputs_found = outputs.iter().map(|m| find(&m.source, Access::ReadWrite));
+        let outputs_found = outputs_found.collect::<std::result::Result<Vec<_>, _>>()?;
+        let access =
+            if matches!(step, Step::Apply(_)) { Access::ReadOnly } else { Access::ReadWrite };
+        let memory = find(&memories[0].0, access)?;
+        let wide = find(&memories[1].0, Access::ReadWrite)?;
+        let place = |m: &SharedMatrix, first: *mut u8| m.place.in_array(first.cast::<T>());
+        let of_input = input.as_ref().zip(input_found.as_ref());
+        let of_outputs = outputs.iter().zip(&outputs_found);
+        let places = Places {
+            input: of_input.map(|(m, found)| place(m, found.as_ptr().cast())),
+            outputs: of_outputs.map(|(m, found)| place(m, found.as_ptr().cast())).collect(),
+            memory: memory.as_ptr().cast(),
+            wide: wide.as_ptr().cast(),
+        };
+        // SAFETY: the host checked shapes and places and borrows the operands, outputs and memory
+        // exclusively unless the step only reads it, until no task of the job is left; the sources
+        // are as long as the arrays; all members get the same argument, and a job's counters begin
+        // at zero.
+        Ok(unsafe { run(*step, *shape, &places, member) })
+    })
+}
+
+/// A member's part of a step.
+///
+/// # Safety
+///
+/// - The shapes fit, with A m x n: the input of `Qr` and `Svd` is A, that of `Eigh` too, which is
+///   square; m >= n for `Svd`. The input of `Apply` has m rows and the columns of the output, which
+///   has at most m rows. The output of `Eigh` is n x n; those of `Svd` are m x n and n x n.
+/// - Memory is as large as [`Step::memory_needed`] returns.
+/// - All operands are valid; only this team accesses the outputs and the memory that the step
+///   writes, and nothing writes the others, until all members have returned.
+unsafe fn run<T: Scalar>(
+    step: Step,
+    [m, n]: [usize; 2],
+    places: &Places<T>,
+    team: &dyn Team,
+) -> std::result::Result<(), PeerDied> {
+    let (mut memory, mut wide) = (Carver::new(places.memory), Carver::new(places.wide));
+    let (input, outputs) = (places.input, &places.outputs);
+    match (step, input) {
+        (Step::Qr, Some(a)) => {
+            // SAFETY: the caller's conditions.
+            unsafe { qr(&a, &QrMemory::carve(&mut memory, m, n), team) }
+        }
+        (Step::Apply(side), input) => {
+            let operand = input.map_or(Operand::Identity, Operand::Matrix);
+            let factors = QrMemory::carve(&mut memory, m, n);
+            // SAFETY: the caller's conditions.
+            unsafe { apply_q(&factors.q, side, &operand, &outputs[0], team) }
+        }
+        (Step::Eigh(factor), Some(a)) => {
+            let memory = EighMemory::carve(&mut memory, &mut wide, n);
+            // SAFETY: the caller's conditions.
+            unsafe { eigh(&a, T::from_f64(factor), &memory, outputs.first(), team) }
+        }
+        (Step::Svd(factor), Some(a)) => {
+            let memory = SvdMemory::carve(&mut memory, &mut wide, [m, n]);
+            let vectors = outputs.first().zip(outputs.get(1)).map(|(u, v)| [u, v]);
+            // SAFETY: the caller's conditions.
+            unsafe { svd(&a, T::from_f64(factor), &memory, vectors, team) }
+        }
+        (Step::Qr | Step::Eigh(_) | Step::Svd(_), None) => Ok(()),
+    }
+}
+
+/// A power of two that makes the largest magnitude about 1.
+///
+/// # Errors
+///
+/// [`Error::NotFinite`] with the first position of NaN or an infinity; with `lower`, only the
+/// elements on and below the diagonal are read.
+pub(super) fn scale_of<T: Scalar>(
+    operation: &'static str,
+    what: &'static str,
+    a: &Matrix<'_, T>,
+    lower: bool,
+) -> Result<f64> {
+    // SAFETY: the place lies within the elements, checked in `MatrixBase`, which are borrowed.
+    let most = unsafe { magnitude(&a.clone().local(), lower) };
+    let Some(most) = most else {
+        check_finite(operation, what, a, |i, j| !lower || j <= i)?;
+        return Ok(1.0);
+    };
+    if most == T::ZERO {
+        return Ok(1.0);
+    }
+    // The factor and its inverse are normal numbers of the type.
+    let limit = T::MIN_POSITIVE.to_f64().log2() + 2.0;
+    Ok((-most.to_f64().log2().floor().clamp(limit, -limit)).exp2())
+}

@@ -1,0 +1,288 @@
+//! The QR factorisation of a matrix, and what it solves.
+
+use crate::array::SharedArray;
+use crate::compute::linalg::job::Known;
+use crate::compute::linalg::operands::solve_factored;
+use crate::compute::linalg::orthogonal::job::{Memory, OrthogonalCall, Step, scale_of};
+use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
+use crate::error::{Error, Result};
+use crate::kernel::linalg::Triangle;
+use crate::kernel::linalg::orthogonal::{Carver, QrMemory, Side};
+use crate::kernel::matmul;
+use crate::pool::Pool;
+use crate::shape::Shape;
+
+/// A QR factorisation `A = Q R`; see [`Pool::qr`].
+///
+/// Q is kept as a product of reflectors, which [`apply_q`](Qr::apply_q) and
+/// [`apply_qt`](Qr::apply_qt) multiply by without computing Q.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, SharedArray};
+/// let pool = Pool::builder().workers(2).build()?;
+/// let a = SharedArray::from_fn([3, 2], |[i, j]| (i * i + j) as f64)?;
+/// let qr = pool.qr(&a)?;
+/// let product = pool.matmul(&qr.q(&pool)?, &qr.r()?)?;
+/// for (x, y) in product.as_slice().iter().zip(a.as_slice()) {
+///     assert!((x - y).abs() < 1e-14);
+/// }
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Qr<T> {
+    /// The shape of A.
+    shape: [usize; 2],
+    /// As [`QrMemory`] is cut from it: R comes first, column after column.
+    memory: SharedArray<T>,
+}
+
+/// The factorisation of `a`.
+pub(super) fn factor<T: Scalar>(
+    pool: &Pool,
+    operation: &'static str,
+    a: Matrix<'_, T>,
+) -> Result<Qr<T>> {
+    let a = a.single(operation)?;
+    scale_of(operation, "the matrix", &a, false)?;
+    let shape @ [m, n] = a.place.shape();
+    let mut memory = OrthogonalCall::new_memory(Step::Qr, shape)?;
+    let (name, step, input) = ("brigade::Pool::qr", Step::Qr, Some(a));
+    let call = OrthogonalCall { pool, name, step, shape, input, outputs: Vec::new() };
+    call.run(Memory::Written(&mut memory), shared_ns::<T>(m, n, m.min(n)))?;
+    let qr = Qr { shape, memory };
+    scale_of(operation, "R", &qr.r_matrix()?, false)?;
+    Ok(qr)
+}
+
+/// The time of a step, as far as it decides about a team: half of it are barriers and panels.
+fn shared_ns<T: Scalar>(m: usize, n: usize, k: usize) -> f64 {
+    matmul::alone_ns::<T>(m, n, k) / 2.0
+}
+
+/// Checks that B has one dimension or two, and the rows of a matrix of this shape.
+///
+/// # Errors
+///
+/// [`Error::InvalidArgument`] or [`Error::ShapeMismatch`].
+pub(super) fn check_right<T>(
+    operation: &'static str,
+    shape: [usize; 2],
+    b: &Matrix<'_, T>,
+) -> Result<()> {
+    let right = b.shape();
+    if !matches!(right.dims().len(), 1 | 2) {
+        let found = format!("a right-hand side of shape {right}");
+        return Err(Error::invalid(operation, found, "one or two dimensions"));
+    }
+    if b.place.rows != shape[0] {
+        let rule = "the right-hand side must have as many rows as the matrix";
+        let left = shape.into();
+        return Err(Error::ShapeMismatch { operation, left, right, rule });
+    }
+    Ok(())
+}
+
+impl<T: Scalar> Qr<T> {
+    /// R as a matrix in the memory.
+    fn r_matrix(&self) -> Result<Matrix<'_, T>> {
+        let [m, n] = self.shape;
+        let r = QrMemory::<T>::carve(&mut Carver::new(std::ptr::null_mut()), m, n).r;
+        let strides = [1, r.stride().cast_signed()];
+        Matrix::strided(&self.memory, 0, [m.min(n), n], strides)
+    }
+
+    /// R, a k x n array with zeros below the diagonal, where k = min(m, n).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let pool = brigade::Pool::builder().workers(1).build()?;
+    /// let a = brigade::SharedArray::from_fn([1, 2], |[_, j]| j as f64 - 2.0)?;
+    /// assert_eq!(pool.qr(&a)?.r()?.as_slice(), [-2.0, -1.0]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn r(&self) -> Result<SharedArray<T>> {
+        let place = self.r_matrix()?.place;
+        let elements = self.memory.as_slice();
+        SharedArray::from_fn(place.shape(), |[i, j]| elements[place.at(i, j)])
+    }
+
+    /// Q, an m x k array with orthonormal columns, where k = min(m, n).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`], [`Error::Task`] if a worker dies.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let pool = brigade::Pool::builder().workers(1).build()?;
+    /// let a = brigade::SharedArray::from_fn([1, 1], |_| -2.0)?;
+    /// assert_eq!(pool.qr(&a)?.q(&pool)?.as_slice(), [1.0]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn q(&self, pool: &Pool) -> Result<SharedArray<T>> {
+        let [m, n] = self.shape;
+        let q = SharedArray::for_overwrite([m, m.min(n)])?;
+        self.apply(pool, ("q", "brigade::Qr::q"), Side::Q, None, q)
+    }
+
+    /// Q B, with all m columns of Q, of which [`q`](Qr::q) returns the first k.
+    ///
+    /// # Shapes
+    ///
+    /// B has m elements in one dimension, or is m x p; the result has the same shape.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ShapeMismatch`] or [`Error::InvalidArgument`] if B has another shape,
+    /// [`Error::NotFinite`], [`Error::NoSpace`], [`Error::Task`] if a worker dies.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let a = SharedArray::from_fn([2, 1], |[i, _]| [3.0, 4.0][i])?;
+    /// let qr = pool.qr(&a)?;
+    /// let b = SharedArray::from_slice(&[-5.0, 0.0])?;
+    /// let x = qr.apply_q(&pool, &b)?;
+    /// assert!((x[[0]] - 3.0f64).abs() < 1e-14 && (x[[1]] - 4.0f64).abs() < 1e-14);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn apply_q<'b>(&self, pool: &Pool, b: impl Into<Matrix<'b, T>>) -> Result<SharedArray<T>>
+    where
+        T: 'b,
+    {
+        let b = b.into();
+        let x = self.new_product("apply_q", self.shape[0], &b)?;
+        self.apply(pool, ("apply_q", "brigade::Qr::apply_q"), Side::Q, Some(b), x)
+    }
+
+    /// `Q^T B`, with all m columns of Q.
+    ///
+    /// # Shapes
+    ///
+    /// As [`apply_q`](Qr::apply_q).
+    ///
+    /// # Errors
+    ///
+    /// As [`apply_q`](Qr::apply_q).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let a = SharedArray::from_fn([2, 1], |[i, _]| [3.0, 4.0][i])?;
+    /// let x = pool.qr(&a)?.apply_qt(&pool, &a)?;
+    /// assert!((x[[0, 0]] + 5.0f64).abs() < 1e-14 && x[[1, 0]].abs() < 1e-14);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn apply_qt<'b>(&self, pool: &Pool, b: impl Into<Matrix<'b, T>>) -> Result<SharedArray<T>>
+    where
+        T: 'b,
+    {
+        let b = b.into();
+        let x = self.new_product("apply_qt", self.shape[0], &b)?;
+        self.apply(pool, ("apply_qt", "brigade::Qr::apply_qt"), Side::Transposed, Some(b), x)
+    }
+
+    /// The X for which each column of `A X - B` is shortest; see [`Pool::lstsq`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::lstsq`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let a = SharedArray::from_fn([2, 1], |_| 1.0)?;
+    /// let mean = pool.qr(&a)?.solve(&pool, &SharedArray::from_slice(&[1.0, 3.0])?)?;
+    /// assert!((mean[[0]] - 2.0f64).abs() < 1e-14);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn solve<'b>(&self, pool: &Pool, b: impl Into<Matrix<'b, T>>) -> Result<SharedArray<T>>
+    where
+        T: 'b,
+    {
+        self.solve_as(pool, "solve", b.into())
+    }
+
+    /// [`solve`](Qr::solve), for a call of this name.
+    pub(super) fn solve_as(
+        &self,
+        pool: &Pool,
+        operation: &'static str,
+        b: Matrix<'_, T>,
+    ) -> Result<SharedArray<T>> {
+        let [m, n] = self.shape;
+        if m < n {
+            let found = format!("a matrix of {m} rows and {n} columns");
+            let expected = "at least as many rows as columns; `svd` takes any";
+            return Err(Error::invalid(operation, found, expected));
+        }
+        let x = self.new_product(operation, n, &b)?;
+        let r = self.r_matrix()?;
+        if let Some(column) = self.dependent_column(&r) {
+            return Err(Error::RankDeficient { operation, column });
+        }
+        let call = (operation, "brigade::Qr::solve");
+        let x = self.apply(pool, call, Side::Transposed, Some(b), x)?;
+        let known = Known::Triangular(Triangle::Upper);
+        solve_factored((pool, call.0, call.1), known, r, None, Matrix::from(&x))
+    }
+
+    /// The first column of A that the columns before it determine, up to rounding: the part of it
+    /// that is orthogonal to them is on the diagonal of R.
+    fn dependent_column(&self, r: &Matrix<'_, T>) -> Option<usize> {
+        let (elements, [m, n]) = (self.memory.as_slice(), self.shape);
+        let at = |i, j| elements[r.place.at(i, j)].to_f64();
+        (0..n).find(|&j| {
+            let length = (0..=j).fold(0.0f64, |length, i| length.hypot(at(i, j)));
+            at(j, j).abs() <= m as f64 * T::EPSILON.to_f64() * length
+        })
+    }
+
+    /// An array for `rows` rows of the product of Q and B, after a check of B's shape.
+    fn new_product(
+        &self,
+        operation: &'static str,
+        rows: usize,
+        b: &Matrix<'_, T>,
+    ) -> Result<SharedArray<T>> {
+        check_right(operation, self.shape, b)?;
+        let is_vector = b.shape().dims().len() == 1;
+        let shape = if is_vector { [rows].into() } else { Shape::from([rows, b.place.cols]) };
+        SharedArray::for_overwrite(shape)
+    }
+
+    /// Q or its transpose times `b`, or times the identity, to `product`.
+    fn apply(
+        &self,
+        pool: &Pool,
+        (operation, name): (&'static str, &'static str),
+        side: Side,
+        b: Option<Matrix<'_, T>>,
+        mut product: SharedArray<T>,
+    ) -> Result<SharedArray<T>> {
+        if let Some(b) = &b {
+            scale_of(operation, "the right-hand side", b, false)?;
+        }
+        let (shape @ [m, n], step) = (self.shape, Step::Apply(side));
+        let output = MatrixMut::from(&mut product);
+        let alone_ns = shared_ns::<T>(m, output.place.cols, m.min(n));
+        let outputs = vec![output];
+        let call = OrthogonalCall { pool, name, step, shape, input: b, outputs };
+        call.run(Memory::Read(&self.memory), alone_ns)?;
+        Ok(product)
+    }
+}

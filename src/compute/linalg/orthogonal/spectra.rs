@@ -1,0 +1,168 @@
+//! Eigenvalues and singular values, with their vectors.
+
+use crate::array::SharedArray;
+use crate::compute::linalg::operands::square;
+use crate::compute::linalg::orthogonal::job::{Memory, OrthogonalCall, Step, scale_of};
+use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
+use crate::error::Result;
+use crate::kernel::matmul;
+use crate::pool::Pool;
+
+/// The barriers of a column of a reduction take a member about this long.
+const NS_A_COLUMN: f64 = 3000.0;
+/// A reduction reads the matrix once or twice for each column, and takes so much longer than a
+/// product of the same size. Estimated, like the constant above.
+const PRODUCTS: f64 = 8.0;
+
+/// Eigenvalues and eigenvectors of a symmetric matrix; see [`Pool::eigh`].
+///
+/// # Examples
+///
+/// ```
+/// # let pool = brigade::Pool::builder().workers(1).build()?;
+/// let a = brigade::SharedArray::from_fn([2, 2], |[i, j]| if i == j { 5.0 } else { 0.0 })?;
+/// assert_eq!(pool.eigh(&a)?.values().as_slice(), [5.0, 5.0]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Eigh<T> {
+    pub(super) values: SharedArray<T>,
+    pub(super) vectors: SharedArray<T>,
+}
+
+impl<T> Eigh<T> {
+    /// The n eigenvalues, ascending.
+    #[must_use]
+    pub fn values(&self) -> &SharedArray<T> {
+        &self.values
+    }
+
+    /// The eigenvectors, orthonormal: column j belongs to value j. The sign of each is arbitrary.
+    #[must_use]
+    pub fn vectors(&self) -> &SharedArray<T> {
+        &self.vectors
+    }
+}
+
+/// A singular value decomposition; see [`Pool::svd`].
+///
+/// # Examples
+///
+/// ```
+/// # let pool = brigade::Pool::builder().workers(1).build()?;
+/// let a = brigade::SharedArray::from_fn([1, 2], |[_, j]| [3.0, 4.0][j])?;
+/// let svd = pool.svd(&a)?;
+/// assert!((svd.values()[[0]] - 5.0f64).abs() < 1e-14);
+/// assert_eq!((svd.u().shape().dims(), svd.v().shape().dims()), (&[1, 1][..], &[2, 1][..]));
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Svd<T> {
+    pub(super) u: SharedArray<T>,
+    pub(super) values: SharedArray<T>,
+    pub(super) v: SharedArray<T>,
+}
+
+impl<T> Svd<T> {
+    /// The left singular vectors, orthonormal, m x k: column j belongs to value j.
+    #[must_use]
+    pub fn u(&self) -> &SharedArray<T> {
+        &self.u
+    }
+
+    /// The k singular values, descending, none negative.
+    #[must_use]
+    pub fn values(&self) -> &SharedArray<T> {
+        &self.values
+    }
+
+    /// The right singular vectors, orthonormal, n x k: column j belongs to value j.
+    #[must_use]
+    pub fn v(&self) -> &SharedArray<T> {
+        &self.v
+    }
+}
+
+/// The time of a decomposition by one worker, as far as it decides about a team.
+fn shared_ns<T: Scalar>(n: usize) -> f64 {
+    PRODUCTS * matmul::alone_ns::<T>(n, n, n) - NS_A_COLUMN * n as f64
+}
+
+/// Values, and the matrices of vectors that were asked for.
+type Spectrum<T> = (SharedArray<T>, Vec<SharedArray<T>>);
+
+/// Eigenvalues and eigenvectors.
+pub(super) fn eigh<T: Scalar>(pool: &Pool, a: Matrix<'_, T>) -> Result<Eigh<T>> {
+    let (values, mut vectors) = eigenvalues(pool, a, true)?;
+    Ok(Eigh { values, vectors: vectors.remove(0) })
+}
+
+/// Eigenvalues, and eigenvectors if they are asked for.
+pub(super) fn eigenvalues<T: Scalar>(
+    pool: &Pool,
+    a: Matrix<'_, T>,
+    with_vectors: bool,
+) -> Result<Spectrum<T>> {
+    let a = square("eigh", a)?;
+    let step = Step::Eigh(scale_of("eigh", "the matrix", &a, true)?);
+    let shape @ [n, _] = a.place.shape();
+    let mut memory = OrthogonalCall::new_memory(step, shape)?;
+    let mut vectors = Vec::new();
+    if with_vectors {
+        vectors.push(SharedArray::for_overwrite(shape)?);
+    }
+    let outputs = vectors.iter_mut().map(MatrixMut::from).collect();
+    let (name, input) = ("brigade::Pool::eigh", Some(a));
+    let call = OrthogonalCall { pool, name, step, shape, input, outputs };
+    call.run(Memory::Written(&mut memory), shared_ns::<T>(n))?;
+    Ok((values("eigh", &memory, n)?, vectors))
+}
+
+/// Singular values and vectors.
+pub(super) fn svd<T: Scalar>(pool: &Pool, a: Matrix<'_, T>) -> Result<Svd<T>> {
+    let (values, mut vectors) = singular_values(pool, a, true)?;
+    let u = vectors.remove(0);
+    Ok(Svd { u, values, v: vectors.remove(0) })
+}
+
+/// Singular values, and U and V if they are asked for.
+pub(super) fn singular_values<T: Scalar>(
+    pool: &Pool,
+    a: Matrix<'_, T>,
+    with_vectors: bool,
+) -> Result<Spectrum<T>> {
+    let a = a.single("svd")?;
+    let step = Step::Svd(scale_of("svd", "the matrix", &a, false)?);
+    let is_wide = a.place.rows < a.place.cols;
+    // The kernel decomposes tall matrices: A^T = V S U^T.
+    let a = if is_wide { a.transposed() } else { a };
+    let shape @ [m, n] = a.place.shape();
+    let mut memory = OrthogonalCall::new_memory(step, shape)?;
+    let mut vectors = Vec::new();
+    for rows in [m, n].into_iter().filter(|_| with_vectors) {
+        vectors.push(SharedArray::for_overwrite([rows, n])?);
+    }
+    let outputs = vectors.iter_mut().map(MatrixMut::from).collect();
+    let (name, input) = ("brigade::Pool::svd", Some(a));
+    let call = OrthogonalCall { pool, name, step, shape, input, outputs };
+    call.run(Memory::Written(&mut memory), shared_ns::<T>(n))?;
+    if is_wide {
+        vectors.reverse();
+    }
+    Ok((values("svd", &memory, n)?, vectors))
+}
+
+/// The values, from the beginning of the memory.
+///
+/// # Errors
+///
+/// [`Error::NotFinite`](crate::Error::NotFinite) if one overflows.
+fn values<T: Scalar>(
+    operation: &'static str,
+    memory: &SharedArray<T>,
+    n: usize,
+) -> Result<SharedArray<T>> {
+    let values = SharedArray::from_slice(&memory.as_slice()[..n])?;
+    scale_of(operation, "the result", &Matrix::from(&values), false)?;
+    Ok(values)
+}
