@@ -221,3 +221,34 @@ def sort(rival: str, arguments: dict) -> tuple[Callable, Callable]:
         "searchsorted": lambda _: in_order.searchsorted(a),
     }
     return (a.copy if call == "sort" else lambda: None), chosen(calls, call)
+
+
+def transform(rival: str, arguments: dict) -> Call:
+    """A Fourier transform of doubles. FFTW measures its plan, and writes into memory of its own."""
+    import numpy
+
+    name, _, sides = arguments["call"].partition(" ")
+    shape = tuple(int(side) for side in sides.split("x"))
+    axes = (0,) if name == "fft-axis0" else tuple(range(len(shape)))
+    threads, generator = arguments["workers"], numpy.random.default_rng(SEED)
+    x = generator.random(shape)
+    if name != "rfft":
+        x = x + 1j * generator.random(shape)
+    if rival == "scipy":
+        import scipy.fft
+
+        calls = {
+            "fft": lambda: scipy.fft.fftn(x, axes=axes, workers=threads),
+            "fft-axis0": lambda: scipy.fft.fftn(x, axes=axes, workers=threads),
+            "fft-in-place": lambda: scipy.fft.fftn(x, workers=threads, overwrite_x=True),
+            "rfft": lambda: scipy.fft.rfftn(x, workers=threads),
+        }
+        return chosen(calls, name)
+    import pyfftw
+
+    given = pyfftw.empty_aligned(x.shape, x.dtype)
+    out_shape = (*shape[:-1], shape[-1] // 2 + 1) if name == "rfft" else shape
+    out = given if name == "fft-in-place" else pyfftw.empty_aligned(out_shape, complex)
+    plan = pyfftw.FFTW(given, out, axes=axes, threads=threads, flags=("FFTW_MEASURE",))
+    given[:] = x
+    return plan

@@ -19,7 +19,7 @@ PYTHON = VENV / "bin" / "python"
 PACKAGES = (
     "numpy", "mkl", "scipy-openblas64", "gmpy2", "python-flint", "loky", "bottleneck", "numexpr",
     "fast-histogram", "scipy", "opencv-python-headless", "scikit-image", "dask", "polars", "duckdb",
-    "pillow",
+    "pillow", "pyfftw",
 )  # fmt: skip
 
 # The source of a rival that is not a crate: its Python package, and its library inside the venv.
@@ -35,7 +35,7 @@ IN_PYTHON = {
     "loky", "shared-memory", "cpython", "numpy", "numpy-mkl", "bottleneck", "numexpr",
     "fast-histogram", "scipy", "opencv", "apply-parallel", "polars", "duckdb", "pillow",
     "pillow-draft", "opencv-reduced", "mogrify", "parallel", "vipsthumbnail", "ffmpeg",
-    "turbojpeg",
+    "turbojpeg", "pyfftw",
 }  # fmt: skip
 # Rivals whose package has another name.
 WHEELS = {

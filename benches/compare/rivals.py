@@ -398,6 +398,7 @@ WORKLOADS = {
     "random": array_call(array_rivals.random),
     "filter": array_call(array_rivals.filters),
     "sort": sort,
+    "transform": array_call(array_rivals.transform),
     "images": image_rivals.images,
     "video": video_rivals.video,
     "stations": array_call(table_rivals.stations),

@@ -210,6 +210,16 @@ def sort(quick: bool, workers: int) -> Iterator[Case]:
                 yield case(call, dtype, exponent, ("numpy", "polars"))
 
 
+def fft(quick: bool, workers: int) -> Iterator[Case]:
+    """Fourier transforms of doubles; the first word is the call, the second the shape."""
+    shapes = ["fft 512x512", "fft 262144"] if quick else [
+        "fft 4096x4096", "fft-axis0 4096x4096", "fft-in-place 4096x4096", "fft 256x256x256",
+        "fft 16777216", "fft 1000x1000", "fft 256x256", "rfft 4096x4096", "rfft 16777216",
+    ]  # fmt: skip
+    for call in shapes:
+        yield Case("transform", dict(call=call, workers=workers), ("scipy", "pyfftw"), 1)
+
+
 PHOTOGRAPHERS = (
     "turbojpeg", "pillow", "pillow-draft", "opencv", "opencv-reduced", "mogrify", "parallel",
     "vipsthumbnail",
@@ -247,6 +257,7 @@ SUITES = {
     "memory": memory,
     "arrays": arrays,
     "sort": sort,
+    "fft": fft,
     "images": images,
     "video": video,
 

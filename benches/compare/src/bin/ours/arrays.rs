@@ -12,7 +12,10 @@ use brigade_compare::stopwatch::{seconds_a_call, seconds_a_new_call};
 use crate::tasks::build;
 
 /// A call, repeated; what it returns is dropped within the time, as by all contenders.
-fn repeat<R>(arguments: &Arguments, mut call: impl FnMut() -> Result<R> + 'static) -> Repetition {
+pub(crate) fn repeat<R>(
+    arguments: &Arguments,
+    mut call: impl FnMut() -> Result<R> + 'static,
+) -> Repetition {
     let budget = arguments.budget();
     Box::new(move || {
         let seconds = seconds_a_call(budget, || {

@@ -11,6 +11,7 @@ mod matmul;
 mod memory;
 mod tables;
 mod tasks;
+mod transforms;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ const WORKLOADS: &[Workload] = &[
     ("random", arrays::random),
     ("filter", arrays::filter),
     ("sort", arrays::sort),
+    ("transform", transforms::transform),
     ("stations", tables::stations),
     ("csv", tables::csv),
     ("lock", lock::lock),
