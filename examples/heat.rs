@@ -9,7 +9,7 @@ use brigade::{Boundary, Frozen, Pool, SharedArray, TeamBroken, TeamMember};
 use indicatif::ProgressBar;
 use serde::Serialize;
 use support::arguments::{Arguments, Stop, run};
-use support::report;
+use support::{picture, report};
 
 const USAGE: &str = "\
 heat: the steady heat of a square plate whose border is held, by Jacobi steps
@@ -78,7 +78,7 @@ fn heat(arguments: Arguments) -> Result<(), Stop> {
         now.to_npy(path)?;
     }
     if let Some(path) = arguments.text("png") {
-        write_png(path, &now).map_err(|error| Stop::Failure(format!("{path}: {error}")))?;
+        picture::write_png(path, &now, 1.0)?;
     }
     let line = Line { op: "heat", size, workers: pool.workers(), steps, error, seconds };
     if arguments.has("json") {
@@ -192,21 +192,6 @@ fn step(pool: &Pool, now: &SharedArray<f64>, next: &mut SharedArray<f64>) -> bri
             _ => x.centre(),
         }
     })
-}
-
-/// A picture of the temperatures: blue is -1, white is 0, red is 1.
-fn write_png(path: &str, field: &SharedArray<f64>) -> Result<(), png::EncodingError> {
-    let &[height, width] = field.shape().dims() else { unreachable!("a plate has two dimensions") };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-    let shade = |part: f64| (255.0 * (1.0 - part.clamp(0.0, 1.0))) as u8;
-    // Warm takes blue and green away, cold red and green.
-    let colour = |&x: &f64| [shade(-x), shade(x.abs()), shade(x)];
-    let pixels: Vec<u8> = field.as_slice().iter().flat_map(colour).collect();
-    let file = std::fs::File::create(path)?;
-    let side = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
-    let mut encoder = png::Encoder::new(std::io::BufWriter::new(file), side(width), side(height));
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.write_header()?.write_image_data(&pixels)
 }
 
 fn largest_difference(

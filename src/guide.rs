@@ -60,6 +60,10 @@ struct GuideNumbers;
 #[doc = include_str!("../docs/guide/systems.md")]
 struct GuideSystems;
 
+#[cfg(feature = "fft")]
+#[doc = include_str!("../docs/guide/transforms.md")]
+struct GuideTransforms;
+
 #[doc = include_str!("../docs/guide/clusters.md")]
 struct GuideClusters;
 

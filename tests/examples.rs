@@ -105,6 +105,9 @@ fn bad_input_is_one_line_and_exit_code_2() {
     refuses("solve", &["--spd", "--refine", "1"], "--spd");
     refuses("solve", &["--a", "no-such.npy"], "--b");
     refuses("heat", &["--size", "1000000000"], "space");
+    refuses("poisson", &["--size", "47"], "--size");
+    refuses("poisson", &["--size", "1000000000"], "space");
+    refuses("poisson", &["--png", "/nonexistent/x.png", "--sise"], "--sise");
     refuses("named_region", &["--attach", "brigade-no-such"], "brigade-no-such");
 }
 
@@ -291,6 +294,7 @@ fn small_examples_run() {
         ("heat", &["--size", "20", "--workers", "2"]),
         ("heat", &["--size", "20", "--workers", "2", "--team"]),
         ("observe", &["--timeline", timeline.to_str().unwrap()]),
+        ("poisson", &["--size", "49", "--start", "inprocess"]),
         ("scaling", &["--workers-max", "2", "--tasks-max", "1000", "--size-max-mib", "1"]),
         ("shared_state", &["--rounds", "50"]),
         ("sort", &["--size", "0", "--workers", "2"]),
@@ -328,6 +332,7 @@ fn every_example_with_an_option_for_it_prints_one_line_of_json() {
         ("observe", &["--json", "--timeline", &timeline]),
         ("parallel_sum", &["--json", "--size-mib", "3", "--repeat", "1"]),
         ("pipeline", &["--json", "--items", "60"]),
+        ("poisson", &["--json", "--size", "60", "--workers", "2"]),
         ("processes", &["--json", "--count", "2"]),
         ("shared_state", &["--json", "--rounds", "20"]),
     ] {

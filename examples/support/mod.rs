@@ -7,6 +7,7 @@ pub(crate) mod digest;
 pub(crate) mod freivalds;
 pub(crate) mod kernels;
 pub(crate) mod modular;
+pub(crate) mod picture;
 pub(crate) mod random;
 pub(crate) mod report;
 pub(crate) mod timing;
