@@ -13,21 +13,28 @@ COLUMN_MAJOR = 102
 
 
 def factor(rival: str, arguments: dict) -> Call:
-    """LU or Cholesky of an n x n matrix of doubles."""
+    """A factorisation or decomposition of an n x n matrix of doubles."""
     import numpy
 
     n, call = arguments["n"], arguments["call"]
     a = numpy.random.default_rng(1).random((n, n))
     if call == "cholesky":
         a = (a + a.T) / 2 + n * numpy.eye(n)
+    if call == "eigh":
+        a = (a + a.T) / 2
     a = numpy.asfortranarray(a)
     if rival == "numpy-mkl":
         return mkl_call(arguments["library"], call, a)
+    import scipy.linalg
     from scipy.linalg import lapack
 
-    if call == "lu":
-        return lambda: lapack.dgetrf(a)
-    return lambda: lapack.dpotrf(a, lower=1, clean=0)
+    return {
+        "lu": lambda: lapack.dgetrf(a),
+        "cholesky": lambda: lapack.dpotrf(a, lower=1, clean=0),
+        "qr": lambda: lapack.dgeqrf(a),
+        "eigh": lambda: scipy.linalg.eigh(a, driver="evd", check_finite=False),
+        "svd": lambda: scipy.linalg.svd(a, full_matrices=False, check_finite=False),
+    }[call]
 
 
 def mkl_call(library: str, call: str, a: Any) -> Call:

@@ -84,6 +84,9 @@ def linalg(quick: bool, workers: int) -> Iterator[Case]:
             for count in (1, workers):
                 parameters = dict(call=call, n=n, workers=count)
                 yield Case("factor", parameters, ("scipy", "numpy-mkl"))
+    for call in ("qr", "eigh", "svd"):
+        for n in [256] if quick else [256, 512, 1024, 2048]:
+            yield Case("factor", dict(call=call, n=n, workers=workers), ("scipy",))
     count = 1000 if quick else 100_000
     yield Case("small-systems", dict(count=count, n=8, workers=workers), ("numpy",))
 

@@ -23,7 +23,10 @@ pub(crate) fn factor(arguments: &Arguments) -> Repetition {
         let seconds = seconds_a_call(budget, || match call.as_str() {
             "lu" => drop(black_box(pool.lu(&a).expect("the factors are made"))),
             "cholesky" => drop(black_box(pool.cholesky(&a).expect("the factor is made"))),
-            other => panic!("call={other} is neither lu nor cholesky"),
+            "qr" => drop(black_box(pool.qr(&a).expect("the factors are made"))),
+            "eigh" => drop(black_box(pool.eigh(&a).expect("the vectors are made"))),
+            "svd" => drop(black_box(pool.svd(&a).expect("the vectors are made"))),
+            other => panic!("call={other} is none of lu, cholesky, qr, eigh, svd"),
         });
         vec![("call_ms", seconds * 1e3)]
     })
