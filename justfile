@@ -12,7 +12,11 @@ fmt:
     cargo fmt --check
 
 clippy:
-    cargo clippy --workspace --exclude brigade-mpi --all-targets --features async,failpoints -- -D warnings
+    cargo clippy --workspace --exclude brigade-mpi --all-targets --features async,failpoints,ndarray -- -D warnings
+
+# Each feature alone, with its tests.
+features:
+    for f in bigint fft linalg ndarray async; do cargo clippy --no-default-features --features $f --all-targets -- -D warnings || exit 1; done
 
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features

@@ -91,7 +91,8 @@
 //!
 //! # Matrices
 //!
-//! ```
+#![cfg_attr(feature = "linalg", doc = "```")]
+#![cfg_attr(not(feature = "linalg"), doc = "```ignore")]
 //! use brigade::{Matrix, Pool, SharedArray};
 //!
 //! let pool = Pool::builder().workers(2).build()?;
@@ -269,6 +270,6 @@ pub use shape::{DIMENSIONS_MAX, Shape};
 #[cfg(not(loom))]
 pub use spawn::{ActiveProcess, Process, ProcessBuilder, active_processes};
 
-/// The code of the pages of the documentation, as tests.
-#[cfg(doctest)]
+/// The code of the pages of the documentation, as tests. They use all computations.
+#[cfg(all(doctest, feature = "bigint", feature = "fft", feature = "linalg"))]
 mod guide;
