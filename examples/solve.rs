@@ -18,7 +18,7 @@ solve: A X = B by forked workers on shared memory
   --columns K         B is N by K [1]
   --a FILE --b FILE   read A and B from .npy files of f64 instead of making them up
   --out FILE          write X to a .npy file
-  --spd               A is symmetric positive definite: use its Cholesky factor
+  --spd               use the Cholesky factor of A, which is symmetric positive definite
   --refine N          refine the solution N times [0]
   --workers N         worker processes [one for each processor]
   --start KIND        forkserver or inprocess [forkserver]
