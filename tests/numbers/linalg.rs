@@ -4,6 +4,7 @@ use crate::common::alone::alone;
 use brigade::kernel::matmul::Float;
 use brigade::{Error, Matrix, MatrixMut, Norm, Pool, Scalar, SharedArray, Start, Triangle};
 
+mod extremes;
 mod faults;
 
 /// A number in -1..1 that looks random (SplitMix64).

@@ -53,7 +53,46 @@ pub(super) enum PivotArray<'m> {
     Written(&'m mut SharedArray<u64>),
 }
 
+impl<T: Scalar> Operands<'_, T> {
+    /// Whether the shapes are those that [`run`] needs.
+    fn fit(&self, step: Step) -> bool {
+        let shape = |place: Strided<usize>| [place.rows, place.cols];
+        let output = shape(self.output.place);
+        let first = self.inputs.first().map_or(output, |input| shape(input.place));
+        let second = self.inputs.get(1).map_or(output, |input| shape(input.place));
+        let pivots = self.pivots.as_ref().map(PivotArray::len);
+        let [rows, cols] = first;
+        let is_square = rows == cols;
+        match step {
+            Step::Lu => first == output && pivots == Some(rows.min(cols)),
+            Step::Cholesky => is_square && first == output,
+            Step::Solve(known) => {
+                let has_pivots = matches!(known, Known::Lu | Known::LuTransposed);
+                let pivots_fit = !has_pivots || pivots == Some(rows);
+                let fits = is_square && second == output && output[0] == rows;
+                !self.inputs.is_empty() && fits && pivots_fit
+            }
+            Step::Invert => {
+                self.inputs.len() == 1 && is_square && first == output && pivots == Some(rows)
+            }
+            Step::Batch(count, steps) => {
+                let [a, b] = &self.inputs[..] else { return false };
+                let fits = is_square && second == output && output[0] == rows;
+                let inputs_exist = a.has_stack(count, steps[0]) && b.has_stack(count, steps[1]);
+                fits && inputs_exist && self.output.has_stack(count, steps[2])
+            }
+        }
+    }
+}
+
 impl PivotArray<'_> {
+    fn len(&self) -> usize {
+        match self {
+            PivotArray::Read(array) => array.len(),
+            PivotArray::Written(array) => array.len(),
+        }
+    }
+
     fn source(&self) -> Source {
         match self {
             PivotArray::Read(array) => array.source(),
@@ -121,18 +160,22 @@ impl<'c> LinalgCall<'c> {
 
     /// Computes a step that takes one worker about `alone_ns`: by the caller if that is faster.
     ///
-    /// The caller has checked the shapes: they are those of [`run`]. A step without input works in
-    /// place, and is not repeated after a death.
+    /// A step without input works in place, and is not repeated after a death.
     ///
     /// # Errors
     ///
     /// [`Error::Task`] if a worker dies; the output is then unspecified.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not fit: a bug in the caller.
     pub(super) fn run<T: Scalar>(
         &self,
         step: Step,
         operands: Operands<'_, T>,
         alone_ns: f64,
     ) -> Result<Report> {
+        assert!(operands.fit(step), "the shapes of the operands do not fit {step:?}");
         let Operands { inputs, output, pivots } = operands;
         if !self.pool.has_workers() || alone_ns < SHARED_NS {
             let places = Places {
@@ -140,7 +183,7 @@ impl<'c> LinalgCall<'c> {
                 output: output.local(),
                 pivots: pivots.map_or(std::ptr::null_mut(), PivotArray::local),
             };
-            // SAFETY: the shapes fit, by this method's contract; every place lies within its
+            // SAFETY: the shapes fit, checked above; every place lies within its
             // elements, checked in `MatrixBase`, which are borrowed, the output exclusively.
             let outcome = unsafe { run(step, &places, &SingleThread::default()) };
             return Ok(outcome.expect("a team of one has no peer that dies"));

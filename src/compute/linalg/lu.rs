@@ -7,6 +7,7 @@ use crate::compute::linalg::operands::{
 };
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
 use crate::error::{Error, Result};
+use crate::kernel::FloatMode;
 use crate::kernel::linalg::inverse_norm_1;
 use crate::kernel::matmul;
 use crate::pool::Pool;
@@ -30,13 +31,25 @@ use crate::pool::Pool;
 pub struct Lu<T> {
     factors: SharedArray<T>,
     pivots: SharedArray<u64>,
-    /// The 1-norm of A.
+    /// The 1-norm of A is `norm * unit`.
     norm: f64,
+    /// 1, or [`LARGE`] if the norm overflows.
+    unit: f64,
 }
 
+/// A power of two above the number of rows of any array.
+const LARGE: f64 = (1u128 << 64) as f64;
+
+/// The bits of the exponent of an `f64`.
+const EXPONENT: u64 = 0x7ff << 52;
+
 /// The factorisation of `a`.
-pub(super) fn factor<T: Scalar>(pool: &Pool, a: Matrix<'_, T>) -> Result<Lu<T>> {
-    let a = a.single("lu")?;
+pub(super) fn factor<T: Scalar>(
+    pool: &Pool,
+    operation: &'static str,
+    a: Matrix<'_, T>,
+) -> Result<Lu<T>> {
+    let a = a.single(operation)?;
     let (m, n) = (a.place.rows, a.place.cols);
     let size = m.min(n);
     let mut factors = SharedArray::for_overwrite([m, n])?;
@@ -48,10 +61,31 @@ pub(super) fn factor<T: Scalar>(pool: &Pool, a: Matrix<'_, T>) -> Result<Lu<T>> 
     };
     let alone_ns = matmul::alone_ns::<T>(m, n, size) / 3.0;
     let report = LinalgCall::new(pool, "brigade::Pool::lu").run(Step::Lu, operands, alone_ns)?;
-    if report.norm == f64::INFINITY {
-        check_finite("lu", "the matrix", &a, |_, _| true)?;
+    let (mut norm, mut unit) = (report.norm, 1.0);
+    if norm == f64::INFINITY {
+        check_finite(operation, "the matrix", &a, |_, _| true)?;
+        unit = LARGE;
+        let magnitude = |i, j| a.element(i, j).to_f64().abs() / unit;
+        let column = |j| (0..m).map(|i| magnitude(i, j)).sum::<f64>();
+        norm = (0..n).map(column).fold(0.0, f64::max);
     }
-    Ok(Lu { factors, pivots, norm: report.norm })
+    check_factors(operation, &Matrix::from(&factors))?;
+    Ok(Lu { factors, pivots, norm, unit })
+}
+
+/// Checks that the factors of a finite matrix are finite.
+///
+/// # Errors
+///
+/// [`Error::NotFinite`].
+fn check_factors<T: Scalar>(operation: &'static str, factors: &Matrix<'_, T>) -> Result<()> {
+    let (m, n) = (factors.place.rows, factors.place.cols);
+    // What is not finite makes the elements that it updates NaN or infinite: in U those below it,
+    // in L those right of it. So it reaches the diagonal of a square matrix.
+    if m == n && (0..m).all(|i| factors.element(i, i).to_f64().is_finite()) {
+        return Ok(());
+    }
+    check_finite(operation, "the factors", factors, |_, _| true)
 }
 
 /// The factorisation of `a` in place; returns the pivots.
@@ -59,15 +93,45 @@ pub(super) fn factor_in_place<T: Scalar>(
     pool: &Pool,
     a: MatrixMut<'_, T>,
 ) -> Result<SharedArray<u64>> {
-    let a = a.single("lu_in_place")?;
-    check_finite("lu_in_place", "the matrix", &a.as_matrix(), |_, _| true)?;
+    let operation = "lu_in_place";
+    let mut a = a.single(operation)?;
+    check_finite(operation, "the matrix", &a.as_matrix(), |_, _| true)?;
     let (m, n) = (a.place.rows, a.place.cols);
     let mut pivots = SharedArray::for_overwrite([m.min(n)])?;
-    let operands =
-        Operands { inputs: Vec::new(), output: a, pivots: Some(PivotArray::Written(&mut pivots)) };
+    let operands = Operands {
+        inputs: Vec::new(),
+        output: a.reborrow(),
+        pivots: Some(PivotArray::Written(&mut pivots)),
+    };
     let alone_ns = matmul::alone_ns::<T>(m, n, m.min(n)) / 3.0;
     LinalgCall::new(pool, "brigade::Pool::lu_in_place").run(Step::Lu, operands, alone_ns)?;
+    check_factors(operation, &a.as_matrix())?;
     Ok(pivots)
+}
+
+/// The product of all these numbers, which overflows only if the result does.
+fn product_of(first: f64, factors: impl Iterator<Item = f64>) -> f64 {
+    let (mut product, mut exponent) = split(first);
+    for factor in factors {
+        if factor == 0.0 {
+            return 0.0;
+        }
+        let (mantissa, power) = split(factor);
+        let (scaled, carry) = split(product * mantissa);
+        (product, exponent) = (scaled, exponent.saturating_add(power + carry));
+    }
+    // In two steps, of which only the second can overflow, underflow or round.
+    let exponent = exponent.clamp(-1200, 1200);
+    product * 2f64.powi(exponent / 2) * 2f64.powi(exponent - exponent / 2)
+}
+
+/// A number m of magnitude 1 to 2, and e, with `x = m 2^e`. `x` is finite and not zero.
+fn split(x: f64) -> (f64, i32) {
+    let (normal, offset) =
+        if x.abs() < f64::MIN_POSITIVE { (x * 2f64.powi(64), 1087) } else { (x, 1023) };
+    let bits = normal.to_bits();
+    let mantissa = f64::from_bits(bits & !EXPONENT | 1023 << 52);
+    (mantissa, ((bits & EXPONENT) >> 52) as i32 - offset)
 }
 
 impl<T: Scalar> Lu<T> {
@@ -124,8 +188,8 @@ impl<T: Scalar> Lu<T> {
         diagonal.take(self.pivots.len()).copied()
     }
 
-    /// The determinant of A. It may overflow or underflow; [`sign_ln_det`](Lu::sign_ln_det) does
-    /// not. That of an empty matrix is 1.
+    /// The determinant of A: infinite or 0 only if it is beyond the range of the type;
+    /// [`sign_ln_det`](Lu::sign_ln_det) has no such limit. That of an empty matrix is 1.
     ///
     /// # Errors
     ///
@@ -141,8 +205,9 @@ impl<T: Scalar> Lu<T> {
     /// ```
     pub fn det(&self) -> Result<T> {
         square("det", Matrix::from(&self.factors))?;
-        let sign = if self.swaps_are_odd() { -T::ONE } else { T::ONE };
-        Ok(self.diagonal().fold(sign, |product, pivot| product * pivot))
+        let _mode = FloatMode::standard();
+        let sign = if self.swaps_are_odd() { -1.0 } else { 1.0 };
+        Ok(T::from_f64(product_of(sign, self.diagonal().map(T::to_f64))))
     }
 
     /// The sign of the determinant, 1, -1 or 0, and the natural logarithm of its magnitude, which
@@ -162,7 +227,7 @@ impl<T: Scalar> Lu<T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn sign_ln_det(&self) -> Result<(f64, f64)> {
-        square("det", Matrix::from(&self.factors))?;
+        square("sign_ln_det", Matrix::from(&self.factors))?;
         let sign = if self.swaps_are_odd() { -1.0 } else { 1.0 };
         Ok(self.diagonal().fold((sign, 0.0), |(sign, ln), pivot| {
             let pivot = pivot.to_f64();
@@ -179,7 +244,7 @@ impl<T: Scalar> Lu<T> {
     /// The 1-norm of A, its largest sum of magnitudes of a column.
     #[must_use]
     pub fn norm_1(&self) -> f64 {
-        self.norm
+        self.norm * self.unit
     }
 
     /// The solution X of `A X = B`.
@@ -306,11 +371,16 @@ impl<T: Scalar> Lu<T> {
         if self.singular_pivot().is_some() {
             return Ok(0.0);
         }
-        let inverse = inverse_norm_1(factors.place.rows, |x: &mut [T], is_transposed| {
+        let _mode = FloatMode::standard();
+        // A power of two near the norm. Twice it, and its reciprocal, are normal numbers.
+        let least = T::MIN_POSITIVE.to_f64();
+        let near = (self.norm_1() / 4.0).clamp(least, 0.125 / least);
+        let scale = T::from_f64(f64::from_bits(near.to_bits() & EXPONENT));
+        let inverse = inverse_norm_1(factors.place.rows, scale, |x: &mut [T], is_transposed| {
             let known = if is_transposed { Known::LuTransposed } else { Known::Lu };
             solve_vector(known, factors.clone(), &self.pivots, x);
         });
-        Ok(1.0 / self.norm / inverse)
+        Ok(scale.to_f64() / self.unit / self.norm / inverse)
     }
 
     /// Checks that no pivot is zero.

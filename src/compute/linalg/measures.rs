@@ -3,8 +3,10 @@
 
 use crate::array::SharedArray;
 use crate::compute::linalg::lu;
+use crate::compute::linalg::operands::square;
 use crate::compute::matmul::{Matrix, Scalar};
 use crate::error::Result;
+use crate::kernel::FloatMode;
 use crate::kernel::linalg::{frobenius, largest, norm_1};
 use crate::pool::Pool;
 
@@ -69,6 +71,7 @@ impl Pool {
             Norm::Frobenius => (a, frobenius::<T>),
             Norm::Max => (a, largest::<T>),
         };
+        let _mode = FloatMode::standard();
         // SAFETY: the matrix lies within its elements, which are borrowed.
         Ok(unsafe { of(a) })
     }
@@ -97,7 +100,7 @@ impl Pool {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn cond<'p, T: Scalar>(&'p self, a: impl Into<Matrix<'p, T>>) -> Result<f64> {
-        Ok(1.0 / lu::factor(self, a.into())?.rcond()?)
+        Ok(1.0 / lu::factor(self, "cond", square("cond", a.into())?)?.rcond()?)
     }
 
     /// The determinant of A, by [`lu`](Pool::lu). It may overflow or underflow:
@@ -121,7 +124,7 @@ impl Pool {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn det<'p, T: Scalar>(&'p self, a: impl Into<Matrix<'p, T>>) -> Result<T> {
-        lu::factor(self, a.into())?.det()
+        lu::factor(self, "det", square("det", a.into())?)?.det()
     }
 
     /// The inverse of A, by [`lu`](Pool::lu). To solve a system, [`solve`](Pool::solve) is faster
@@ -145,6 +148,6 @@ impl Pool {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn inverse<'p, T: Scalar>(&'p self, a: impl Into<Matrix<'p, T>>) -> Result<SharedArray<T>> {
-        lu::factor(self, a.into())?.inverse(self)
+        lu::factor(self, "inverse", square("inverse", a.into())?)?.inverse(self)
     }
 }

@@ -43,8 +43,9 @@ impl Pool {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if A does not have two dimensions,
-    /// [`Error::NotFinite`](crate::Error::NotFinite) if it has NaN or an infinity,
-    /// [`Error::NoSpace`](crate::Error::NoSpace) if there is not enough memory for the factors,
+    /// [`Error::NotFinite`](crate::Error::NotFinite) if it has NaN or an infinity, or if its
+    /// factors overflow,
+    /// [`Error::NoSpace`](crate::Error::NoSpace) if there is not enough memory for them,
     /// [`Error::Task`](crate::Error::Task) if a worker dies.
     ///
     /// # Examples
@@ -62,7 +63,7 @@ impl Pool {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn lu<'p, T: Scalar>(&'p self, a: impl Into<Matrix<'p, T>>) -> Result<Lu<T>> {
-        lu::factor(self, a.into())
+        lu::factor(self, "lu", a.into())
     }
 
     /// The solution X of `A X = B`, by [`lu`](Pool::lu).
@@ -96,7 +97,7 @@ impl Pool {
     ) -> Result<SharedArray<T>> {
         let (a, b) = (a.into(), b.into());
         operands::check_system("solve", &a, &b)?;
-        lu::factor(self, a)?.solve(self, b)
+        lu::factor(self, "solve", a)?.solve(self, b)
     }
 
     /// `A = L L^T`: the Cholesky factorisation of a symmetric positive definite matrix, for half
@@ -137,8 +138,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// As [`Pool::lu`]; if a worker died, the contents of A are unspecified, and the call is not
-    /// repeated.
+    /// As [`Pool::lu`]; if the factors overflow or a worker died, the contents of A are
+    /// unspecified. The call is not repeated after a death.
     ///
     /// # Examples
     ///

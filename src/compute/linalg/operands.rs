@@ -80,28 +80,29 @@ pub(super) fn check_finite<T: Scalar>(
 ///
 /// # Errors
 ///
-/// As [`check_finite`]; the first index is that of the matrix.
+/// As [`check_finite`]; the first index is that of the matrix. In an array of two dimensions each
+/// row is a vector.
 #[cold]
 pub(super) fn check_members<T: Scalar>(
     operation: &'static str,
     what: &'static str,
     a: &Matrix<'_, T>,
-    count: usize,
-    step: isize,
+    (count, step): (usize, isize),
+    rank: usize,
 ) -> Result<()> {
     for member in 0..count {
         let place = a.place.moved(member.cast_signed().wrapping_mul(step));
         let found = check_finite(operation, what, &a.clone().at(place), |_, _| true);
         if let Err(Error::NotFinite { mut position, .. }) = found {
             position.insert(0, member);
+            position.truncate(rank);
             return Err(Error::NotFinite { operation, what, position });
         }
     }
     Ok(())
 }
 
-/// Solves `A X = B`, by factors of A; checks that B and X are finite. The caller has checked the
-/// shapes.
+/// Solves `A X = B`, by factors of A; checks that B and X are finite.
 ///
 /// # Errors
 ///
@@ -130,17 +131,22 @@ pub(super) fn solve_factored<T: Scalar>(
     Ok(x)
 }
 
-/// Solves `A x = b` for one vector, which x replaces, in the calling thread.
+/// Solves `A x = b` for one vector, which x replaces, in the calling thread, by L and U of A or of
+/// its transpose.
+///
+/// # Panics
+///
+/// If the sizes do not fit.
 pub(super) fn solve_vector<T: Scalar>(
     known: Known,
     factors: Matrix<'_, T>,
     pivots: &SharedArray<u64>,
     x: &mut [T],
 ) {
+    let places = factors.local();
+    assert_eq!([places.rows, places.cols, pivots.len()], [x.len(); 3], "a matrix of this size");
     let b = Strided::row_major(x.as_mut_ptr(), x.len(), 1);
     let pivots = Pivots(pivots.as_slice().as_ptr().cast_mut());
-    let places = factors.local();
-    assert_eq!(places.rows, x.len(), "a vector of the size of the matrix");
     let factors = match known {
         Known::LuTransposed => Factors::LuTransposed(places, pivots),
         _ => Factors::Lu(places, pivots),

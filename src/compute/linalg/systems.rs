@@ -8,6 +8,7 @@ use crate::compute::linalg::operands::{
 };
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
 use crate::error::{Error, Result};
+use crate::kernel::FloatMode;
 use crate::kernel::linalg::Triangle;
 use crate::kernel::matmul;
 use crate::pool::Pool;
@@ -37,7 +38,7 @@ pub struct System<'p, T> {
 
 impl<T: Scalar> System<'_, T> {
     /// Refines the solution so many times: computes the residual, solves for a correction, and adds
-    /// it. Default: 0.
+    /// it. Default: 0. It stops earlier if a step overflows, and keeps the solution before that.
     ///
     /// The residual is computed in the type itself. One step is enough for a small backward error
     /// in each component, if A is not too badly conditioned or scaled (Skeel 1980; Higham, section
@@ -76,7 +77,7 @@ impl<T: Scalar> System<'_, T> {
     pub fn run(self) -> Result<SharedArray<T>> {
         let System { pool, a, b, refinements } = self;
         check_system("solve", &a, &b)?;
-        let lu = lu::factor(pool, a.clone())?;
+        let lu = lu::factor(pool, "solve", a.clone())?;
         let mut x = lu.solve(pool, b.clone())?;
         let (rows, cols) = (b.place.rows, b.place.cols);
         for _ in 0..refinements {
@@ -84,10 +85,18 @@ impl<T: Scalar> System<'_, T> {
             let solution = Matrix::strided(&x, 0, [rows, cols], [cols.cast_signed(), 1])?;
             let product = pool.product(a.clone(), solution).alpha(-T::ONE).beta(T::ONE);
             product.run_into(&mut residual)?;
-            let correction = lu.solve(pool, &residual)?;
-            for (element, &correction) in x.as_mut_slice().iter_mut().zip(correction.as_slice()) {
-                *element = *element + correction;
+            let mut refined = match lu.solve(pool, &residual) {
+                Err(Error::NotFinite { .. }) => break,
+                correction => correction?,
+            };
+            let _mode = FloatMode::standard();
+            for (element, &known) in refined.as_mut_slice().iter_mut().zip(x.as_slice()) {
+                *element = known + *element;
             }
+            if !is_finite(refined.as_slice()) {
+                break;
+            }
+            x.as_mut_slice().copy_from_slice(refined.as_slice());
         }
         Ok(x)
     }
@@ -208,6 +217,7 @@ impl Pool {
             (Some(_), step) => (b, step),
             (None, _) => (b.clone().first_row_as_column(), b.place.row_stride),
         };
+        let rank = shape.dims().len();
         let mut x = SharedArray::for_overwrite(shape)?;
         let all = MatrixMut::from(&mut x);
         let output = all.at(matmul::Strided::row_major(0, size, cols));
@@ -218,16 +228,16 @@ impl Pool {
         let call = LinalgCall::new(self, "brigade::Pool::solve_batch");
         let report = call.run(step, operands, one_ns * count as f64)?;
         if report.norm == f64::INFINITY {
-            check_members(operation, "the matrices", &a, count, a_step)?;
+            check_members(operation, "the matrices", &a, (count, a_step), 3)?;
         }
         if let Some((member, pivot)) = report.failed {
             return Err(Error::Singular { operation, member: Some(member), pivot });
         }
         if !is_finite(x.as_slice()) {
-            check_members(operation, "the right-hand sides", &b, count, b_step)?;
+            check_members(operation, "the right-hand sides", &b, (count, b_step), rank)?;
             let all = Matrix::from(&x);
             let all = all.at(matmul::Strided::row_major(0, size, cols));
-            check_members(operation, "the solutions", &all, count, x_step)?;
+            check_members(operation, "the solutions", &all, (count, x_step), rank)?;
         }
         Ok(x)
     }

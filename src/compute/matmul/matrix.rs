@@ -167,8 +167,8 @@ impl<E> MatrixBase<E> {
     pub(in crate::compute) fn single(self, operation: &'static str) -> Result<MatrixBase<E>> {
         let expected = match self.form {
             Form::Matrix => return Ok(self),
-            Form::Stack { .. } => "two dimensions; `matmul_batch` multiplies stacks",
-            Form::Vector => "two dimensions; `matvec` multiplies by a vector",
+            Form::Stack { .. } => "two dimensions; methods for stacks end in `_batch`",
+            Form::Vector => "two dimensions; reshape a vector to a single row or column",
             Form::Other(_) => "two dimensions",
         };
         self.refuse(operation, expected)
@@ -201,6 +201,17 @@ impl<E> MatrixBase<E> {
             || Error::invalid("an operand", "an array lent to a task", "one of this process");
         let source = self.source.clone().ok_or_else(lent)?;
         Ok(SharedMatrix { source, place: self.place })
+    }
+
+    /// Whether the array has `count` matrices, `step` elements apart, of which this is the first.
+    pub(in crate::compute) fn has_stack<T>(&self, count: usize, step: isize) -> bool
+    where
+        E: Deref<Target = [T]>,
+    {
+        let last = count.saturating_sub(1).cast_signed().checked_mul(step);
+        let last = last.and_then(|moved| self.place.first.checked_add_signed(moved));
+        let is_within = |first| Strided { first, ..self.place }.within(self.elements.len()).is_ok();
+        count == 0 || last.is_some_and(is_within)
     }
 
     /// Another place in the same array.
@@ -376,6 +387,12 @@ impl<'a, T> MatrixMut<'a, T> {
         let matrix = array.into().restrided(first, shape, strides)?;
         matrix.place.without_overlap()?;
         Ok(matrix)
+    }
+
+    /// The same matrix, borrowed from this one.
+    pub(in crate::compute) fn reborrow(&mut self) -> MatrixMut<'_, T> {
+        let MatrixBase { elements, source, form, place } = self;
+        MatrixBase { elements, source: source.clone(), form: form.clone(), place: *place }
     }
 
     /// The same matrix to read.

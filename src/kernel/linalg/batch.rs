@@ -38,7 +38,7 @@ pub(crate) struct BatchReport {
 }
 
 /// One member's part of `count` systems `A X = B`, by Gaussian elimination with partial pivoting.
-/// The solution of a singular one is unspecified.
+/// The solution of a singular one is unspecified; that of one whose elimination overflows is NaN.
 ///
 /// The team's counter 13 must be zero at the start. There is no barrier.
 ///
@@ -87,8 +87,8 @@ fn solve_copy<T: Float>(
     if size <= SMALL { eliminate(a, x, size) } else { solve_large(a, x, size) }
 }
 
-/// Gaussian elimination of contiguous rows: the solution replaces `x`. Returns the first pivot that
-/// is zero.
+/// Gaussian elimination of contiguous rows: the solution replaces `x`, or NaN if a pivot is not
+/// finite. Returns the first pivot that is zero.
 fn eliminate<T: Float>(a: &mut [T], x: &mut [T], size: usize) -> Option<usize> {
     let cols = x.len() / size.max(1);
     let mut column = [T::ZERO; SMALL];
@@ -99,6 +99,10 @@ fn eliminate<T: Float>(a: &mut [T], x: &mut [T], size: usize) -> Option<usize> {
         let pivot = j + first_largest_small(&column[j..size]);
         if column[pivot] == T::ZERO {
             return Some(j);
+        }
+        if !column[pivot].to_f64().is_finite() {
+            x.fill(T::from_f64(f64::NAN));
+            return None;
         }
         if pivot != j {
             let (upper, lower) = a.split_at_mut(pivot * size);
@@ -111,8 +115,9 @@ fn eliminate<T: Float>(a: &mut [T], x: &mut [T], size: usize) -> Option<usize> {
         let row = &upper[j * size + j + 1..];
         let (x_upper, x_lower) = x.split_at_mut((j + 1) * cols);
         let x_row = &x_upper[j * cols..];
-        let rows = lower.chunks_exact_mut(size).zip(x_lower.chunks_exact_mut(cols.max(1)));
-        for (below, (to, x_to)) in column[j + 1..size].iter().zip(rows) {
+        let rows = column[j + 1..size].iter().zip(lower.chunks_exact_mut(size));
+        for (i, (below, to)) in rows.enumerate() {
+            let x_to = &mut x_lower[i * cols..(i + 1) * cols];
             let factor = *below / column[j];
             for (element, &above) in to[j + 1..].iter_mut().zip(row) {
                 *element = *element - factor * above;
@@ -159,5 +164,11 @@ fn solve_large<T: Float>(a: &mut [T], x: &mut [T], size: usize) -> Option<usize>
     debug_assert!(outcome.is_ok(), "a team of one has no peer that dies");
     // SAFETY: as above; the right-hand sides are another slice.
     unsafe { solve(Factors::Lu(factors, pivots), sides, sides, &alone) };
-    (0..size).find(|&i| a[i * (size + 1)] == T::ZERO)
+    let diagonal = |i: usize| a[i * (size + 1)];
+    // An overflow anywhere reaches the diagonal below it.
+    if (0..size).any(|i| !diagonal(i).to_f64().is_finite()) {
+        x.fill(T::from_f64(f64::NAN));
+        return None;
+    }
+    (0..size).find(|&i| diagonal(i) == T::ZERO)
 }

@@ -65,10 +65,10 @@ vectorized! {
 }
 
 vectorized! {
-    /// `x = x / divisor`: by its reciprocal, unless that is so large that it may overflow.
+    /// `x = x / divisor`: by its reciprocal, unless that may overflow or is subnormal.
     pub(super) fn divide<T: Float>(x: &mut [T], divisor: T) {
-        if divisor.abs() >= T::MIN_POSITIVE {
-            let factor = T::ONE / divisor;
+        let factor = T::ONE / divisor;
+        if divisor.abs() >= T::MIN_POSITIVE && factor.abs() >= T::MIN_POSITIVE {
             for element in x {
                 *element = *element * factor;
             }

@@ -9,15 +9,28 @@ use crate::kernel::matmul::Float;
 /// Steps of the iteration at most. Two or three are usual.
 const STEPS: usize = 5;
 
-/// A lower bound of the 1-norm of the inverse of an n x n matrix A, rarely less than a third of it.
+/// A lower bound of `scale` times the 1-norm of the inverse of an n x n matrix A, rarely less than
+/// a third of it. With a scale near the norm of A, no solution overflows or underflows unless A is
+/// nearly singular.
+///
 /// `solve(x, false)` replaces x by the solution y of `A y = x`, and `solve(x, true)` by that of
 /// `A^T y = x`.
 ///
 /// Zero for n = 0; infinity if a solution overflows.
-pub(crate) fn inverse_norm_1<T: Float>(n: usize, mut solve: impl FnMut(&mut [T], bool)) -> f64 {
+pub(crate) fn inverse_norm_1<T: Float>(
+    n: usize,
+    scale: T,
+    mut solve: impl FnMut(&mut [T], bool),
+) -> f64 {
     if n == 0 {
         return 0.0;
     }
+    let mut solve = |x: &mut [T], is_transposed| {
+        for element in x.iter_mut() {
+            *element = *element * scale;
+        }
+        solve(x, is_transposed);
+    };
     let mut x = vec![T::from_f64(1.0 / n as f64); n];
     solve(&mut x, false);
     let mut estimate = sum(&x);

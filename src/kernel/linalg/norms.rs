@@ -43,20 +43,20 @@ pub(crate) unsafe fn copy_with_norm<T: Float>(
     norm
 }
 
-/// The largest sum of magnitudes of a column; NaN if the matrix has NaN.
+/// The largest sum of magnitudes of a column, in f64; NaN if the matrix has NaN.
 ///
 /// # Safety
 ///
 /// - The matrix is valid at its strides, and nothing writes it.
 pub(crate) unsafe fn norm_1<T: Float>(a: Strided<*mut T>) -> f64 {
-    let mut sums = vec![T::ZERO; a.cols];
+    let mut sums = vec![0.0; a.cols];
     for i in 0..a.rows {
         for (j, sum) in sums.iter_mut().enumerate() {
             // SAFETY: the element exists, and the caller guarantees it.
-            *sum = *sum + unsafe { a.at(i, j).read() }.abs();
+            *sum += unsafe { a.at(i, j).read() }.to_f64().abs();
         }
     }
-    sums.into_iter().fold(0.0, |norm, sum| larger(norm, sum.to_f64()))
+    sums.into_iter().fold(0.0, larger)
 }
 
 /// The larger number, or NaN if one is NaN.

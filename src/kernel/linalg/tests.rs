@@ -338,7 +338,7 @@ fn an_inverse_times_its_matrix_is_the_identity() {
             let residual = identity.minus_product(&x, &a).norm() / scale;
             assert!(residual < 30.0, "{n}: {residual}");
             let mut exact = 0.0;
-            let estimate = inverse_norm_1::<f64>(n, |y, is_turned| {
+            let estimate = inverse_norm_1::<f64>(n, 1.0, |y, is_turned| {
                 let (f, pivots) = (f.place(), Pivots(pivots.as_mut_ptr()));
                 let y = Strided::row_major(y.as_mut_ptr(), n, 1);
                 let factors = if is_turned {
@@ -355,6 +355,59 @@ fn an_inverse_times_its_matrix_is_the_identity() {
                 "{estimate} {exact}"
             );
         }
+    }
+}
+
+#[test]
+fn elements_are_divided_by_large_and_small_divisors_without_loss() {
+    for divisor in [f32::MAX, f32::MIN_POSITIVE / 3.0] {
+        let x: Vec<f32> = (0..99).map(|i| (divisor / 2.0) * (i as f32 / 99.0)).collect();
+        let mut quotients = x.clone();
+        super::columns::divide(&mut quotients, divisor);
+        assert!(quotients.iter().zip(&x).all(|(q, x)| *q == x / divisor), "by {divisor}");
+    }
+}
+
+#[test]
+fn the_norm_of_singles_is_summed_in_doubles() {
+    let elements = [16_777_216.0, 1.0, 1.0, 1.0];
+    let mut a = Dense::<f32>::from_fn(4, 1, |i, _| elements[i]);
+    assert_eq!(a.norm(), 16_777_219.0);
+    let mut a = Dense::<f32>::from_fn(4, 1, |_, _| 1e38);
+    assert!((a.norm() / 4e38 - 1.0).abs() < 1e-7);
+}
+
+#[test]
+fn a_batch_without_right_hand_sides_is_eliminated() {
+    let mut a = Dense::<f64>::from_fn(4, 2, |i, j| [[3.0, 5.0], [1.0, 0.0]][i % 2][j]);
+    let mut b = Dense::<f64>::random(4, 0, 1);
+    let mut solve_both = |a: &mut Dense<f64>| {
+        let first = Strided { rows: 2, ..a.place() };
+        let sides = Stack { first: Strided { rows: 2, ..b.place() }, step: 0 };
+        let stacks = [Stack { first, step: 4 }, sides, sides];
+        // SAFETY: the stacks lie in matrices that this borrows.
+        unsafe { solve_batch(2, stacks, &SingleThread::default()) }
+    };
+    assert_eq!(solve_both(&mut a).singular, None);
+    a.data[6] = 3.0;
+    a.data[7] = 5.0;
+    assert_eq!(solve_both(&mut a).singular, Some((1, 1)));
+}
+
+#[test]
+fn a_batch_whose_elimination_overflows_has_no_solution() {
+    for n in [2, 40] {
+        // [1e308, 1e308; -1e308, 1e308] and ones.
+        let corner = |i: usize, j: usize| if (i, j) == (1, 0) { -1e308 } else { 1e308 };
+        let identity = |i: usize, j: usize| if i == j { 1.0 } else { 0.0 };
+        let element = |i, j| if i < 2 && j < 2 { corner(i, j) } else { identity(i, j) };
+        let mut a = Dense::<f64>::from_fn(n, n, element);
+        let (mut b, mut x) = (Dense::<f64>::from_fn(n, 1, |_, _| 1.0), Dense::random(n, 1, 0));
+        let stacks = [&mut a, &mut b, &mut x].map(|m| Stack { first: m.place(), step: 0 });
+        // SAFETY: all are borrowed by this call alone.
+        let report = unsafe { solve_batch(1, stacks, &SingleThread::default()) };
+        assert!(report.singular.is_none() && !report.has_nonfinite);
+        assert!(x.data.iter().all(|x| x.is_nan()), "{n}: {x:?}");
     }
 }
 
