@@ -9,6 +9,9 @@ use crate::kernel::fft::plan::Kind;
 const BLOCK_BYTES: usize = 256 << 10;
 /// The fewest bytes of a row of a block: a cache line.
 const LINE_BYTES: usize = 64;
+/// The most bytes of lanes that are transformed at a time to fill a line. Longer lanes are
+/// transformed one by one, so that scratch memory is bounded by this or by one lane.
+const LINE_LANES_BYTES: usize = 16 << 20;
 /// The number of blocks that an array has at least, if it is long enough.
 const BLOCKS_MIN: usize = 16;
 
@@ -64,7 +67,8 @@ impl Pass {
         if self.inner == 1 {
             return [lanes, self.out_len()];
         }
-        let line = LINE_BYTES / size;
+        let line =
+            if lane_bytes > LINE_LANES_BYTES / (LINE_BYTES / size) { 1 } else { LINE_BYTES / size };
         if lanes >= self.inner {
             return [lanes / self.inner * self.out_len(), self.inner];
         }

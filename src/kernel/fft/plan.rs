@@ -6,8 +6,10 @@ use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 use rustfft::{Fft, FftNum, FftPlanner};
 use serde::{Deserialize, Serialize};
 
-/// The most transforms that a planner keeps. They hold tables as long as their lanes.
-const KEPT_MAX: usize = 32;
+/// The most transforms that a planner keeps.
+pub(super) const KEPT_MAX: usize = 32;
+/// The longest lanes whose transforms are kept: a transform holds tables as long as its lane.
+pub(super) const KEPT_LEN_MAX: usize = 1 << 16;
 
 /// What is computed of each lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +33,20 @@ pub(super) enum Plan<T> {
 }
 
 impl<T: FftNum> Plan<T> {
+    /// Plans a transform.
+    ///
+    /// A planner of the libraries builds a transform from parts that it planned before, so the bits
+    /// of the results depend on its earlier lengths. Each transform has a new one, so that its bits
+    /// depend on its length alone.
+    fn new(kind: Kind, len: usize) -> Plan<T> {
+        match kind {
+            Kind::Forward => Plan::Complex(FftPlanner::new().plan_fft_forward(len)),
+            Kind::Inverse => Plan::Complex(FftPlanner::new().plan_fft_inverse(len)),
+            Kind::Real => Plan::Real(RealFftPlanner::new().plan_fft_forward(len)),
+            Kind::RealInverse => Plan::RealInverse(RealFftPlanner::new().plan_fft_inverse(len)),
+        }
+    }
+
     /// The scratch memory that a call needs, in complex numbers.
     pub(super) fn scratch_len(&self) -> usize {
         match self {
@@ -48,36 +64,32 @@ impl<T: FftNum> Plan<T> {
 /// Public only because a bound of a public trait names it.
 #[expect(unnameable_types, reason = "what cannot be named cannot be used elsewhere")]
 pub struct Planner<T: FftNum> {
-    complex: FftPlanner<T>,
-    real: RealFftPlanner<T>,
-    kept: Vec<(Kind, usize)>,
+    pub(super) kept: Vec<(Kind, usize, Plan<T>)>,
 }
 
 impl<T: FftNum> Planner<T> {
     pub(super) fn new() -> Planner<T> {
-        let (complex, real) = (FftPlanner::new(), RealFftPlanner::new());
-        Planner { complex, real, kept: Vec::new() }
+        Planner { kept: Vec::new() }
     }
 
     /// The transform, from those that are kept if it is one of them.
     pub(super) fn plan(&mut self, kind: Kind, len: usize) -> Plan<T> {
-        if !self.kept.contains(&(kind, len)) {
+        if let Some((_, _, plan)) = self.kept.iter().find(|kept| (kept.0, kept.1) == (kind, len)) {
+            return plan.clone();
+        }
+        let plan = Plan::new(kind, len);
+        if len <= KEPT_LEN_MAX {
             if self.kept.len() == KEPT_MAX {
-                *self = Planner::new();
+                self.kept.remove(0);
             }
-            self.kept.push((kind, len));
+            self.kept.push((kind, len, plan.clone()));
         }
-        match kind {
-            Kind::Forward => Plan::Complex(self.complex.plan_fft_forward(len)),
-            Kind::Inverse => Plan::Complex(self.complex.plan_fft_inverse(len)),
-            Kind::Real => Plan::Real(self.real.plan_fft_forward(len)),
-            Kind::RealInverse => Plan::RealInverse(self.real.plan_fft_inverse(len)),
-        }
+        plan
     }
 }
 
 impl<T: FftNum> std::fmt::Debug for Planner<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Planner").field("kept", &self.kept).finish_non_exhaustive()
+        f.debug_struct("Planner").field("kept", &self.kept.len()).finish_non_exhaustive()
     }
 }

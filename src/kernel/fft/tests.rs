@@ -2,7 +2,9 @@
 
 use rustfft::num_complex::Complex;
 
+use super::float::Planned;
 use super::four_step::{FirstStep, Split};
+use super::plan::{KEPT_LEN_MAX, KEPT_MAX};
 use super::{FftFloat, Kind, Lanes, PackedReal, Pass};
 
 type C = Complex<f64>;
@@ -22,7 +24,8 @@ fn naive(x: &[C], is_inverse: bool) -> Vec<C> {
     let n = x.len();
     let sign = if is_inverse { 1.0 } else { -1.0 };
     let unit = |m: usize| C::from_polar(1.0, sign * std::f64::consts::TAU * m as f64 / n as f64);
-    (0..n).map(|k| (0..n).map(|j| x[j] * unit(j * k % n)).sum()).collect()
+    let units: Vec<C> = (0..n).map(unit).collect();
+    (0..n).map(|k| (0..n).map(|j| x[j] * units[j * k % n]).sum()).collect()
 }
 
 /// Checks a relative error, in the Euclidean norm, of `4 epsilon log2(n)`.
@@ -60,7 +63,9 @@ fn column<E: Copy>(matrix: &[E], width: usize, c: usize) -> Vec<E> {
     matrix.iter().skip(c).step_by(width).copied().collect()
 }
 
-const LENGTHS: [usize; 17] = [1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 31, 60, 64, 97, 128, 210, 251];
+/// Of these, 83, 149 and 4099 are primes whose predecessors have large prime factors.
+const LENGTHS: [usize; 20] =
+    [1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 31, 60, 64, 83, 97, 128, 149, 210, 251, 4099];
 
 #[test]
 fn columns_and_lanes_equal_the_definition() {
@@ -221,4 +226,43 @@ fn more_lengths_than_a_planner_keeps_are_planned_again() {
             assert!((out[0].re - len as f32).abs() <= 1e-4, "{len}");
         }
     }
+    let kept = || f32::planner().with_borrow(|planner| planner.kept.len());
+    assert_eq!(kept(), KEPT_MAX);
+    let plan = |len| f32::planner().with_borrow_mut(|planner| planner.plan(Kind::Forward, len));
+    plan(79);
+    let is_kept =
+        |len| f32::planner().with_borrow(|planner| planner.kept.iter().any(|k| k.1 == len));
+    plan(KEPT_LEN_MAX + 1);
+    assert!(is_kept(79) && !is_kept(KEPT_LEN_MAX + 1));
+}
+
+#[test]
+fn the_bits_do_not_depend_on_the_lengths_that_were_planned_before() {
+    for (before, len) in [(1152, 288), (4608, 1152), (1 << 12, 1 << 10), (1 << 14, 3 << 8)] {
+        let lane = complex_noise(len);
+        // Each thread has a planner.
+        let transform = |lens: &[usize]| {
+            let run = || {
+                let lanes = lens.iter().map(|&len| {
+                    let (kind, outer, inner) = (Kind::Forward, 1, 1);
+                    Lanes::<f64>::new(Pass { kind, len, scale: 1.0, outer, in_len: len, inner })
+                });
+                let mut lanes = lanes.last().unwrap();
+                let mut out = lane.clone();
+                lanes.transform_in_place(&mut out);
+                out
+            };
+            std::thread::scope(|scope| scope.spawn(run).join().unwrap())
+        };
+        assert!(transform(&[len]) == transform(&[before, len]), "{len} after {before}");
+    }
+}
+
+#[test]
+fn blocks_of_columns_are_bounded_by_one_long_lane() {
+    let pass =
+        |len, inner| Pass { kind: Kind::Forward, len, scale: 1.0, outer: 1, in_len: len, inner };
+    assert_eq!(pass(1 << 26, 4).tile(16), [1 << 26, 1]);
+    assert_eq!(pass(1 << 26, 40).tile(8), [1 << 26, 1]);
+    assert_eq!(pass(1 << 14, 40).tile(16), [1 << 14, 4]);
 }
