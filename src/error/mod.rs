@@ -143,13 +143,13 @@ pub enum Error {
     },
     /// A least squares problem has more than one solution: the matrix does not have full rank.
     #[error(
-        "{operation}: column {column} of the matrix is a combination of those before it, up to \
+        "{operation}: column {column} of the matrix is a combination of others, up to \
          rounding; leave it out, or use the singular value decomposition"
     )]
     RankDeficient {
         /// The operation.
         operation: &'static str,
-        /// The index of the first such column.
+        /// The index of such a column.
         column: usize,
     },
     /// An operand or a result has NaN or an infinity.

@@ -117,6 +117,24 @@ fn huge_and_tiny_matrices_neither_overflow_nor_vanish() {
             let q = pool.qr(&a).unwrap().q(&pool).unwrap();
             assert!(orthogonality(&pool, &q) < RATIO_MAX);
         }
+        // Results that are finite, though squares and sums of elements are not.
+        let huge = SharedArray::from_fn([2, 2], |_| 1e308).unwrap();
+        let r = pool.qr(&huge).unwrap().r().unwrap();
+        assert!((r[[0, 1]] / 2f64.sqrt() + 1e308).abs() < 1e294, "{:?}", r.as_slice());
+        for (unit, size) in [(1f64, 1.5e308), (1e-300, 1.5e8), (1e300, 1.5e308), (1e-300, 1e-300)] {
+            let b = SharedArray::from_slice(&[size; 2]).unwrap();
+            let ones = SharedArray::from_fn([2, 1], |_| unit).unwrap();
+            let x: SharedArray<f64> = pool.lstsq(&ones, &b).unwrap();
+            assert!((x[[0]] / (size / unit) - 1.0).abs() < 1e-14, "{unit} {size}: {}", x[[0]]);
+            let qr = pool.qr(&ones).unwrap();
+            match qr.apply_qt(&pool, &b) {
+                Ok(product) => {
+                    let length = -product[[0]] / 2f64.sqrt();
+                    assert!((length / size - 1.0).abs() < 1e-14, "{length}");
+                }
+                Err(error) => assert!(size == 1.5e308, "{error}"),
+            }
+        }
         // The least normal number, and elements that are not normal.
         let a = SharedArray::from_fn([3, 3], |[i, j]| if i == j { 5e-324 } else { 0.0 }).unwrap();
         assert_eq!(pool.eigvalsh(&a).unwrap().as_slice(), [5e-324; 3]);
@@ -240,7 +258,7 @@ fn bad_input_is_refused_with_its_values() {
         assert_position(pool.svd(&with([3, 3], f64::NEG_INFINITY)).map(drop), vec![3, 3]);
         // The length of each column is more than the largest number.
         let huge = SharedArray::from_fn([2, 2], |_| f64::MAX).unwrap();
-        assert_position(pool.qr(&huge).map(drop), vec![0, 0]);
+        assert_position(pool.qr(&huge).unwrap().r().map(drop), vec![0, 0]);
         assert_position(pool.svd(&huge).map(drop), vec![0]);
         // What lies above the diagonal is not read.
         let above = pool.eigvalsh(&with([1, 2], f64::NAN)).unwrap();
@@ -259,7 +277,64 @@ fn bad_input_is_refused_with_its_values() {
         }
         let error = pool.lstsq(&dependent, &random(9, 1)).unwrap_err();
         assert!(matches!(error, Error::RankDeficient { column: 3, .. }), "{error}");
+        // No column depends on those before it alone by more than rounding.
+        let powers = |[i, j]: [usize; 2]| [1.0, 1.0 + 1e-8 * i as f64, i as f64][j];
+        let near = SharedArray::from_fn([50, 3], powers).unwrap();
+        let error = pool.lstsq(&near, &random(50, 1)).unwrap_err();
+        assert!(matches!(error, Error::RankDeficient { .. }), "{error}");
+        // Long columns of few bits, and columns of different sizes, are independent.
+        let long = |[i, j]: [usize; 2]| if j == 0 { 1.0 } else { 1.0 + 0.1 * (i % 2) as f32 };
+        let long = SharedArray::from_fn([1_000_000, 2], long).unwrap();
+        let b = SharedArray::from_fn([1_000_000], |[i]| (i % 2) as f32).unwrap();
+        let x = pool.lstsq(&long, &b).unwrap();
+        assert!((x[[1]] - 10.0).abs() < 0.1, "{:?}", x.as_slice());
+        let sizes = SharedArray::from_fn([9, 2], |[i, j]| noise(i, j) * [1.0, 1e-30][j]).unwrap();
+        assert!(pool.lstsq(&sizes, &random(9, 1)).is_ok());
     });
+}
+
+#[test]
+fn singular_values_solve_what_has_no_full_rank() {
+    alone(|| {
+        let pool = pool(2);
+        for (m, n) in [(60, 40), (40, 60)] {
+            let a = pool.matmul(&random(m, 7), &random(7, n)).unwrap();
+            let svd = pool.svd(&a).unwrap();
+            let (rank, b) = (svd.rank(1e-12), random(m, 3));
+            assert_eq!((rank, svd.rank(1.0)), (7, 0));
+            let inverse = svd.pinv(&pool, 1e-12).unwrap();
+            assert_eq!(dims(&inverse), [n, m]);
+            // Two conditions of Moore and Penrose: A P A = A and P A P = P.
+            let both = pool.matmul(&a, &inverse).unwrap();
+            assert!(residual(&pool, &a, &both, Matrix::from(&a)) < RATIO_MAX);
+            let both = pool.matmul(&inverse, &a).unwrap();
+            assert!(residual(&pool, &inverse, &both, Matrix::from(&inverse)) < RATIO_MAX);
+            let x = svd.solve(&pool, &b, 1e-12).unwrap();
+            assert!(residual(&pool, &x, &inverse, Matrix::from(&b)) < RATIO_MAX);
+            let column = SharedArray::from_fn([m], |[i]| b[[i, 2]]).unwrap();
+            let one = svd.solve(&pool, &column, 1e-12).unwrap();
+            for i in 0..n {
+                assert!((one[[i]] - x[[i, 2]]).abs() < 1e-12 * largest(&x));
+            }
+            assert!(matches!(
+                svd.solve(&pool, &random(m + 1, 1), 0.0),
+                Err(Error::ShapeMismatch { .. })
+            ));
+        }
+        let zero = SharedArray::from_fn([3, 2], |_| 0.0).unwrap();
+        let svd = pool.svd(&zero).unwrap();
+        assert_eq!((svd.values().as_slice(), svd.rank(0.0)), (&[0.0; 2][..], 0));
+        assert_eq!(svd.solve(&pool, &random(3, 1), 0.0).unwrap().as_slice(), [0.0; 2]);
+        assert_eq!(svd.pinv(&pool, 0.0).unwrap().as_slice(), [0.0; 6]);
+    });
+}
+
+fn decomposition(pool: &Pool, a: &SharedArray<f64>, kind: usize) -> Result<SharedArray<f64>> {
+    match kind {
+        0 => pool.qr(a)?.r(),
+        1 => pool.eigvalsh(a),
+        _ => pool.singular_values(a),
+    }
 }
 
 #[test]
@@ -267,11 +342,8 @@ fn a_worker_killed_in_a_decomposition_is_named_or_comes_too_late() {
     alone(|| {
         let pool = pool(3);
         let a = symmetric(220);
-        let call = |kind: usize| match kind {
-            0 => Ok(pool.qr(&a)?.r()?),
-            1 => pool.eigvalsh(&a),
-            _ => pool.singular_values(&a),
-        };
+        let repeating = Pool::builder().workers(3).retries(3).build().unwrap();
+        let call = |kind| decomposition(&pool, &a, kind);
         for kind in 0..3 {
             let begin = Instant::now();
             let right = call(kind).unwrap();
@@ -292,6 +364,13 @@ fn a_worker_killed_in_a_decomposition_is_named_or_comes_too_late() {
             }
             assert!(named > 0, "no kill hit a decomposition of kind {kind}");
             assert!(call(kind).unwrap() == right);
+            // The same kills, of which some hit the calls of a pool that repeats them.
+            for attempt in 0..8u32 {
+                let delay = whole * (attempt % 4) / 5;
+                let call = || decomposition(&repeating, &a, kind);
+                let (values, _) = with_a_worker_killed(&repeating, delay, call);
+                assert!(values.unwrap() == right, "{kind}: wrong values of a second attempt");
+            }
         }
     });
 }

@@ -21,11 +21,11 @@ use crate::sys::mmap::Access;
 /// What to compute of an m x n matrix A.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) enum Step {
-    /// Q and R of the input, in the memory.
-    Qr,
-    /// output = Q or its transpose times the input, or times the identity if there is none. The
-    /// memory has the factorisation of A.
-    Apply(Side),
+    /// Q and R of the input times this, in the memory.
+    Qr(f64),
+    /// output = Q or its transpose times the input times the number, or times the identity if there
+    /// is no input. The memory has the factorisation of A.
+    Apply(Side, f64),
     /// The eigenvalues of the input times this, and as output the eigenvectors, if there is one.
     Eigh(f64),
     /// The singular values of the input times this, and as outputs U and V, if there are two.
@@ -37,7 +37,7 @@ impl Step {
     fn memory_needed<T: Scalar>(self, shape: [usize; 2]) -> [usize; 2] {
         let (mut memory, mut wide) = (Carver::<T>::new(null_mut()), Carver::new(null_mut()));
         match self {
-            Step::Qr | Step::Apply(_) => {
+            Step::Qr(_) | Step::Apply(..) => {
                 QrMemory::carve(&mut memory, shape[0], shape[1]);
             }
             Step::Eigh(_) => {
@@ -48,6 +48,26 @@ impl Step {
             }
         }
         [memory.used(), wide.used()]
+    }
+
+    /// Whether a step of an m x n matrix takes an input and outputs of these shapes.
+    fn fits(self, [m, n]: [usize; 2], input: Option<[usize; 2]>, outputs: &[[usize; 2]]) -> bool {
+        match self {
+            Step::Qr(_) => input == Some([m, n]) && outputs.is_empty(),
+            Step::Apply(..) => matches!(outputs, [[rows, cols]]
+                if *rows <= m && input.map_or(*cols <= m, |input| input == [m, *cols])),
+            Step::Eigh(_) => {
+                m == n
+                    && input == Some([n, n])
+                    && matches!(outputs, [] | [[_, _]])
+                    && outputs.iter().all(|output| *output == [n, n])
+            }
+            Step::Svd(_) => {
+                m >= n
+                    && input == Some([m, n])
+                    && (outputs.is_empty() || outputs == [[m, n], [n, n]])
+            }
+        }
     }
 }
 
@@ -116,13 +136,16 @@ impl<T: Scalar> OrthogonalCall<'_, T> {
 
     /// Computes a step that takes one worker about `alone_ns`: by the caller if that is faster.
     ///
-    /// The caller has checked the shapes: they are those of [`run`].
-    ///
     /// # Errors
     ///
     /// [`Error::NoSpace`], [`Error::Task`] if a worker dies; outputs and memory are then
     /// unspecified.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes or the memory are not those of the step: a bug of a method of this module.
     pub(super) fn run(self, memory: Memory<'_, T>, alone_ns: f64) -> Result<()> {
+        self.check(&memory);
         let OrthogonalCall { pool, name, step, shape, input, outputs } = self;
         let mut wide = SharedArray::<f64>::for_overwrite([step.memory_needed::<T>(shape)[1]])?;
         if !pool.has_workers() || alone_ns < SHARED_NS {
@@ -132,8 +155,7 @@ impl<T: Scalar> OrthogonalCall<'_, T> {
                 memory: memory.local(),
                 wide: wide.as_mut_slice().as_mut_ptr(),
             };
-            // SAFETY: the shapes fit, by this method's contract; every place lies within its
-            // elements, checked in `MatrixBase`, which are borrowed, outputs and memory
+            // SAFETY: the shapes fit, checked above; every place lies within its elements, checked in `MatrixBase`, which are borrowed, outputs and memory
             // exclusively unless the step only reads it.
             let outcome = unsafe { run(step, shape, &places, &SingleThread::default()) };
             debug_assert!(outcome.is_ok(), "a team of one has no peer that dies");
@@ -149,6 +171,17 @@ impl<T: Scalar> OrthogonalCall<'_, T> {
         // The input is not an output, so the pool's retries apply.
         let job = TeamJob::new(pool.core(), name, pool.rules());
         job.run(take_share::<T>, &descriptor)
+    }
+
+    /// Checks the conditions of [`run`] on shapes and memory.
+    fn check(&self, memory: &Memory<'_, T>) {
+        let OrthogonalCall { step, shape, input, outputs, .. } = self;
+        let input = input.as_ref().map(|input| input.place.shape());
+        let outputs: Vec<_> = outputs.iter().map(|output| output.place.shape()).collect();
+        assert!(step.fits(*shape, input, &outputs), "{step:?} {shape:?}: {input:?} {outputs:?}");
+        let is_read = matches!(memory, Memory::Read(_));
+        assert_eq!(is_read, matches!(step, Step::Apply(..)), "{step:?} with other memory");
+        assert_eq!(memory.source().1, step.memory_needed::<T>(*shape)[0], "{step:?} {shape:?}");
     }
 }
 
@@ -171,7 +204,7 @@ fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result
         let outputs_found = outputs.iter().map(|m| find(&m.source, Access::ReadWrite));
         let outputs_found = outputs_found.collect::<std::result::Result<Vec<_>, _>>()?;
         let access =
-            if matches!(step, Step::Apply(_)) { Access::ReadOnly } else { Access::ReadWrite };
+            if matches!(step, Step::Apply(..)) { Access::ReadOnly } else { Access::ReadWrite };
         let memory = find(&memories[0].0, access)?;
         let wide = find(&memories[1].0, Access::ReadWrite)?;
         let place = |m: &SharedMatrix, first: *mut u8| m.place.in_array(first.cast::<T>());
@@ -195,9 +228,7 @@ fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result
 ///
 /// # Safety
 ///
-/// - The shapes fit, with A m x n: the input of `Qr` and `Svd` is A, that of `Eigh` too, which is
-///   square; m >= n for `Svd`. The input of `Apply` has m rows and the columns of the output, which
-///   has at most m rows. The output of `Eigh` is n x n; those of `Svd` are m x n and n x n.
+/// - The shapes fit, by [`Step::fits`].
 /// - Memory is as large as [`Step::memory_needed`] returns.
 /// - All operands are valid; only this team accesses the outputs and the memory that the step
 ///   writes, and nothing writes the others, until all members have returned.
@@ -210,12 +241,14 @@ unsafe fn run<T: Scalar>(
     let (mut memory, mut wide) = (Carver::new(places.memory), Carver::new(places.wide));
     let (input, outputs) = (places.input, &places.outputs);
     match (step, input) {
-        (Step::Qr, Some(a)) => {
+        (Step::Qr(factor), Some(a)) => {
+            let memory = QrMemory::carve(&mut memory, m, n);
             // SAFETY: the caller's conditions.
-            unsafe { qr(&a, &QrMemory::carve(&mut memory, m, n), team) }
+            unsafe { qr(&a, T::from_f64(factor), &memory, team) }
         }
-        (Step::Apply(side), input) => {
-            let operand = input.map_or(Operand::Identity, Operand::Matrix);
+        (Step::Apply(side, factor), input) => {
+            let factor = T::from_f64(factor);
+            let operand = input.map_or(Operand::Identity, |b| Operand::Matrix(factor, b));
             let factors = QrMemory::carve(&mut memory, m, n);
             // SAFETY: the caller's conditions.
             unsafe { apply_q(&factors.q, side, &operand, &outputs[0], team) }
@@ -231,7 +264,7 @@ unsafe fn run<T: Scalar>(
             // SAFETY: the caller's conditions.
             unsafe { svd(&a, T::from_f64(factor), &memory, vectors, team) }
         }
-        (Step::Qr | Step::Eigh(_) | Step::Svd(_), None) => Ok(()),
+        (Step::Qr(_) | Step::Eigh(_) | Step::Svd(_), None) => unreachable!("an input, by `fits`"),
     }
 }
 
@@ -259,4 +292,25 @@ pub(super) fn scale_of<T: Scalar>(
     // The factor and its inverse are normal numbers of the type.
     let limit = T::MIN_POSITIVE.to_f64().log2() + 2.0;
     Ok((-most.to_f64().log2().floor().clamp(limit, -limit)).exp2())
+}
+
+/// 1 if products of the elements neither overflow nor underflow, and else [`scale_of`] them.
+///
+/// # Errors
+///
+/// As [`scale_of`].
+pub(super) fn scale_if_extreme<T: Scalar>(
+    operation: &'static str,
+    what: &'static str,
+    a: &Matrix<'_, T>,
+) -> Result<f64> {
+    let scale = scale_of(operation, what, a, false)?;
+    let exponent_max = -T::MIN_POSITIVE.to_f64().log2() / 4.0;
+    Ok(if scale.log2().abs() <= exponent_max { 1.0 } else { scale })
+}
+
+/// `x up / down`, for two powers of two whose quotient may be too large or too small.
+pub(super) fn rescaled<T: Scalar>(x: T, up: f64, down: f64) -> T {
+    let (x, quotient) = (x.to_f64(), up / down);
+    T::from_f64(if quotient.is_normal() { x * quotient } else { x * up / down })
 }

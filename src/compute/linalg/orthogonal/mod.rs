@@ -26,13 +26,14 @@ impl Pool {
     ///
     /// # Shapes
     ///
-    /// A is m x n, with k = min(m, n): Q is m x k, R is k x n. Any of them may be 0.
+    /// A is m x n, with k = min(m, n): Q is m x k, R is k x n. Any of them may be 0. The result
+    /// keeps m (n + k) elements until it is dropped.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if A does not have two dimensions,
-    /// [`Error::NotFinite`](crate::Error::NotFinite) if it has NaN or an infinity, or a result
-    /// overflows, [`Error::NoSpace`](crate::Error::NoSpace) if there is not enough memory,
+    /// [`Error::NotFinite`](crate::Error::NotFinite) if it has NaN or an infinity,
+    /// [`Error::NoSpace`](crate::Error::NoSpace) if there is not enough memory,
     /// [`Error::Task`](crate::Error::Task) if a worker dies.
     ///
     /// # Examples
@@ -53,8 +54,11 @@ impl Pool {
 
     /// The X for which each column of `A X - B` is shortest, by [`qr`](Pool::qr).
     ///
-    /// A must have full rank. If it does not, the error names a column that depends on those before
-    /// it: leave that column out, or use [`svd`](Pool::svd).
+    /// A must have full rank. It is refused if a column, or R with columns scaled to length 1, is
+    /// singular up to `4 n + sqrt(m)` times the rounding unit; the latter is found by an estimate
+    /// of the condition number. The error names a column that depends on others: leave it out, or
+    /// use [`Svd::solve`]. Rounding can hide a dependence of long columns, most in `f32`: use
+    /// [`Svd::rank`] to decide the rank.
     ///
     /// # Shapes
     ///
@@ -63,8 +67,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// As [`Pool::qr`], and [`Error::ShapeMismatch`](crate::Error::ShapeMismatch) if B does not
-    /// have m rows, [`Error::InvalidArgument`](crate::Error::InvalidArgument) if m < n,
+    /// As [`Pool::qr`] for A and B, [`Error::NotFinite`](crate::Error::NotFinite) also if X
+    /// overflows, [`Error::ShapeMismatch`](crate::Error::ShapeMismatch) if B does not have m rows, [`Error::InvalidArgument`](crate::Error::InvalidArgument) if m < n,
     /// [`Error::RankDeficient`](crate::Error::RankDeficient) if A does not have full rank.
     ///
     /// # Examples
@@ -102,11 +106,12 @@ impl Pool {
     ///
     /// # Shapes
     ///
-    /// A is n x n, there are n values, and the vectors are the columns of an n x n array.
+    /// A is n x n, there are n values, and the vectors are the columns of an n x n array. The call
+    /// needs memory for about 2 n^2 further elements, and for 2 n^2 of `f64`.
     ///
     /// # Errors
     ///
-    /// As [`Pool::qr`], and [`Error::ShapeMismatch`](crate::Error::ShapeMismatch) if A is not
+    /// As [`Pool::qr`], also if a value overflows, and [`Error::ShapeMismatch`](crate::Error::ShapeMismatch) if A is not
     /// square.
     ///
     /// # Examples
@@ -127,6 +132,9 @@ impl Pool {
     }
 
     /// The eigenvalues of a symmetric matrix, ascending; see [`eigh`](Pool::eigh).
+    ///
+    /// It needs as much memory as `eigh` without its result, and saves only the last product: the
+    /// vectors of the tridiagonal matrix are computed.
     ///
     /// # Errors
     ///
@@ -160,11 +168,13 @@ impl Pool {
     ///
     /// # Shapes
     ///
-    /// A is m x n, with k = min(m, n): U is m x k, V is n x k, and there are k values.
+    /// A is m x n, with k = min(m, n): U is m x k, V is n x k, and there are k values. The call
+    /// needs memory for about 3 k^2 further elements, and for 4 k^2 of `f64`; if m is not n, also
+    /// for two matrices of the size of A.
     ///
     /// # Errors
     ///
-    /// As [`Pool::qr`].
+    /// As [`Pool::qr`], also if a value overflows.
     ///
     /// # Examples
     ///
@@ -182,6 +192,9 @@ impl Pool {
     }
 
     /// The singular values, descending; see [`svd`](Pool::svd).
+    ///
+    /// It needs as much memory as `svd` without its result, and saves only the last products: the
+    /// vectors of the bidiagonal matrix are computed.
     ///
     /// # Errors
     ///

@@ -3,11 +3,13 @@
 use crate::array::SharedArray;
 use crate::compute::linalg::job::Known;
 use crate::compute::linalg::operands::solve_factored;
-use crate::compute::linalg::orthogonal::job::{Memory, OrthogonalCall, Step, scale_of};
+use crate::compute::linalg::orthogonal::job::{
+    Memory, OrthogonalCall, Step, rescaled, scale_if_extreme, scale_of,
+};
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
 use crate::error::{Error, Result};
-use crate::kernel::linalg::Triangle;
 use crate::kernel::linalg::orthogonal::{Carver, QrMemory, Side};
+use crate::kernel::linalg::{Triangle, inverse_norm_1};
 use crate::kernel::matmul;
 use crate::pool::Pool;
 use crate::shape::Shape;
@@ -34,6 +36,8 @@ use crate::shape::Shape;
 pub struct Qr<T> {
     /// The shape of A.
     shape: [usize; 2],
+    /// The memory has Q and R of A times this power of two.
+    scale: f64,
     /// As [`QrMemory`] is cut from it: R comes first, column after column.
     memory: SharedArray<T>,
 }
@@ -45,15 +49,13 @@ pub(super) fn factor<T: Scalar>(
     a: Matrix<'_, T>,
 ) -> Result<Qr<T>> {
     let a = a.single(operation)?;
-    scale_of(operation, "the matrix", &a, false)?;
+    let scale = scale_if_extreme(operation, "the matrix", &a)?;
     let shape @ [m, n] = a.place.shape();
-    let mut memory = OrthogonalCall::new_memory(Step::Qr, shape)?;
-    let (name, step, input) = ("brigade::Pool::qr", Step::Qr, Some(a));
+    let (name, step, input) = ("brigade::Pool::qr", Step::Qr(scale), Some(a));
+    let mut memory = OrthogonalCall::new_memory(step, shape)?;
     let call = OrthogonalCall { pool, name, step, shape, input, outputs: Vec::new() };
     call.run(Memory::Written(&mut memory), shared_ns::<T>(m, n, m.min(n)))?;
-    let qr = Qr { shape, memory };
-    scale_of(operation, "R", &qr.r_matrix()?, false)?;
-    Ok(qr)
+    Ok(Qr { shape, scale, memory })
 }
 
 /// The time of a step, as far as it decides about a team: half of it are barriers and panels.
@@ -85,7 +87,7 @@ pub(super) fn check_right<T>(
 }
 
 impl<T: Scalar> Qr<T> {
-    /// R as a matrix in the memory.
+    /// R of the scaled matrix, in the memory.
     fn r_matrix(&self) -> Result<Matrix<'_, T>> {
         let [m, n] = self.shape;
         let r = QrMemory::<T>::carve(&mut Carver::new(std::ptr::null_mut()), m, n).r;
@@ -97,7 +99,7 @@ impl<T: Scalar> Qr<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSpace`].
+    /// [`Error::NoSpace`], [`Error::NotFinite`] if an element of R overflows.
     ///
     /// # Examples
     ///
@@ -110,7 +112,12 @@ impl<T: Scalar> Qr<T> {
     pub fn r(&self) -> Result<SharedArray<T>> {
         let place = self.r_matrix()?.place;
         let elements = self.memory.as_slice();
-        SharedArray::from_fn(place.shape(), |[i, j]| elements[place.at(i, j)])
+        let element = |i, j| rescaled(elements[place.at(i, j)], 1.0, self.scale);
+        let r = SharedArray::from_fn(place.shape(), |[i, j]| element(i, j))?;
+        if self.scale != 1.0 {
+            scale_of("r", "R", &Matrix::from(&r), false)?;
+        }
+        Ok(r)
     }
 
     /// Q, an m x k array with orthonormal columns, where k = min(m, n).
@@ -130,7 +137,7 @@ impl<T: Scalar> Qr<T> {
     pub fn q(&self, pool: &Pool) -> Result<SharedArray<T>> {
         let [m, n] = self.shape;
         let q = SharedArray::for_overwrite([m, m.min(n)])?;
-        self.apply(pool, ("q", "brigade::Qr::q"), Side::Q, None, q)
+        Ok(self.apply(pool, ("q", "brigade::Qr::q"), Side::Q, None, q)?.0)
     }
 
     /// Q B, with all m columns of Q, of which [`q`](Qr::q) returns the first k.
@@ -162,7 +169,9 @@ impl<T: Scalar> Qr<T> {
     {
         let b = b.into();
         let x = self.new_product("apply_q", self.shape[0], &b)?;
-        self.apply(pool, ("apply_q", "brigade::Qr::apply_q"), Side::Q, Some(b), x)
+        let call = ("apply_q", "brigade::Qr::apply_q");
+        let (x, scale) = self.apply(pool, call, Side::Q, Some(b), x)?;
+        unscaled(call.0, x, 1.0, scale)
     }
 
     /// `Q^T B`, with all m columns of Q.
@@ -191,7 +200,9 @@ impl<T: Scalar> Qr<T> {
     {
         let b = b.into();
         let x = self.new_product("apply_qt", self.shape[0], &b)?;
-        self.apply(pool, ("apply_qt", "brigade::Qr::apply_qt"), Side::Transposed, Some(b), x)
+        let call = ("apply_qt", "brigade::Qr::apply_qt");
+        let (x, scale) = self.apply(pool, call, Side::Transposed, Some(b), x)?;
+        unscaled(call.0, x, 1.0, scale)
     }
 
     /// The X for which each column of `A X - B` is shortest; see [`Pool::lstsq`].
@@ -236,20 +247,43 @@ impl<T: Scalar> Qr<T> {
             return Err(Error::RankDeficient { operation, column });
         }
         let call = (operation, "brigade::Qr::solve");
-        let x = self.apply(pool, call, Side::Transposed, Some(b), x)?;
+        let (x, scale) = self.apply(pool, call, Side::Transposed, Some(b), x)?;
         let known = Known::Triangular(Triangle::Upper);
-        solve_factored((pool, call.0, call.1), known, r, None, Matrix::from(&x))
+        let x = solve_factored((pool, call.0, call.1), known, r, None, Matrix::from(&x))?;
+        unscaled(operation, x, self.scale, scale)
     }
 
-    /// The first column of A that the columns before it determine, up to rounding: the part of it
-    /// that is orthogonal to them is on the diagonal of R.
+    /// A column of A that others determine, up to rounding.
+    ///
+    /// The part of a column that is orthogonal to those before it is on the diagonal of R. If no
+    /// such part vanishes, but R with columns of length 1 is singular up to rounding, it is the
+    /// column with the least part.
     fn dependent_column(&self, r: &Matrix<'_, T>) -> Option<usize> {
         let (elements, [m, n]) = (self.memory.as_slice(), self.shape);
         let at = |i, j| elements[r.place.at(i, j)].to_f64();
-        (0..n).find(|&j| {
-            let length = (0..=j).fold(0.0f64, |length, i| length.hypot(at(i, j)));
-            at(j, j).abs() <= m as f64 * T::EPSILON.to_f64() * length
-        })
+        // A dot product of m rounded elements has an error of about sqrt(m) units.
+        let tolerance = (4.0 * n as f64 + (m as f64).sqrt()) * T::EPSILON.to_f64();
+        let length = |j| (0..=j).fold(0.0f64, |length, i| length.hypot(at(i, j)));
+        let lengths: Vec<f64> = (0..n).map(length).collect();
+        let part = |j: usize| at(j, j).abs() / lengths[j];
+        if let Some(j) = (0..n).find(|&j| lengths[j] == 0.0 || part(j) <= tolerance) {
+            return Some(j);
+        }
+        let estimate = inverse_norm_1(n, |x: &mut [f64], is_transposed| {
+            for step in 0..n {
+                let j = if is_transposed { step } else { n - 1 - step };
+                let element = |i| at(i, j) / lengths[j];
+                if is_transposed {
+                    let sum = (0..j).fold(x[j], |sum, i| sum - element(i) * x[i]);
+                    x[j] = sum / element(j);
+                } else {
+                    x[j] /= element(j);
+                    (0..j).for_each(|i| x[i] -= element(i) * x[j]);
+                }
+            }
+        });
+        let least = (0..n).min_by(|&i, &j| part(i).total_cmp(&part(j)));
+        least.filter(|_| estimate * tolerance >= 1.0)
     }
 
     /// An array for `rows` rows of the product of Q and B, after a check of B's shape.
@@ -265,7 +299,8 @@ impl<T: Scalar> Qr<T> {
         SharedArray::for_overwrite(shape)
     }
 
-    /// Q or its transpose times `b`, or times the identity, to `product`.
+    /// Q or its transpose times `b`, or times the identity, to `product`; and the power of two by
+    /// which it is multiplied.
     fn apply(
         &self,
         pool: &Pool,
@@ -273,16 +308,35 @@ impl<T: Scalar> Qr<T> {
         side: Side,
         b: Option<Matrix<'_, T>>,
         mut product: SharedArray<T>,
-    ) -> Result<SharedArray<T>> {
-        if let Some(b) = &b {
-            scale_of(operation, "the right-hand side", b, false)?;
-        }
-        let (shape @ [m, n], step) = (self.shape, Step::Apply(side));
+    ) -> Result<(SharedArray<T>, f64)> {
+        let scale = match &b {
+            Some(b) => scale_if_extreme(operation, "the right-hand side", b)?,
+            None => 1.0,
+        };
+        let (shape @ [m, n], step) = (self.shape, Step::Apply(side, scale));
         let output = MatrixMut::from(&mut product);
         let alone_ns = shared_ns::<T>(m, output.place.cols, m.min(n));
         let outputs = vec![output];
         let call = OrthogonalCall { pool, name, step, shape, input: b, outputs };
         call.run(Memory::Read(&self.memory), alone_ns)?;
-        Ok(product)
+        Ok((product, scale))
     }
+}
+
+/// `x up / down`, for powers of two.
+///
+/// # Errors
+///
+/// [`Error::NotFinite`] if an element overflows.
+fn unscaled<T: Scalar>(
+    operation: &'static str,
+    mut x: SharedArray<T>,
+    up: f64,
+    down: f64,
+) -> Result<SharedArray<T>> {
+    if up != down {
+        x.as_mut_slice().iter_mut().for_each(|x| *x = rescaled(*x, up, down));
+        scale_of(operation, "the result", &Matrix::from(&x), false)?;
+    }
+    Ok(x)
 }

@@ -3,6 +3,7 @@
 use crate::array::SharedArray;
 use crate::compute::linalg::operands::square;
 use crate::compute::linalg::orthogonal::job::{Memory, OrthogonalCall, Step, scale_of};
+use crate::compute::linalg::orthogonal::qr::check_right;
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
 use crate::error::Result;
 use crate::kernel::matmul;
@@ -80,6 +81,109 @@ impl<T> Svd<T> {
     #[must_use]
     pub fn v(&self) -> &SharedArray<T> {
         &self.v
+    }
+}
+
+impl<T: Scalar> Svd<T> {
+    /// The number of singular values that exceed `tolerance` times the largest one.
+    ///
+    /// `tolerance` is from 0 to 1. If A is known up to rounding, take max(m, n) times the rounding
+    /// unit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let pool = brigade::Pool::builder().workers(1).build()?;
+    /// let a = brigade::SharedArray::from_fn([3, 2], |[i, _]| i as f64)?;
+    /// assert_eq!(pool.svd(&a)?.rank(3.0 * f64::EPSILON), 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    #[must_use]
+    pub fn rank(&self, tolerance: f64) -> usize {
+        let values = self.values.as_slice();
+        let least = values.first().map_or(0.0, |most| tolerance.max(0.0) * most.to_f64());
+        values.iter().take_while(|value| value.to_f64() > least).count()
+    }
+
+    /// The shortest X for which each column of `A X - B` is shortest; singular values up to
+    /// `tolerance` times the largest one count as zero.
+    ///
+    /// A may have any shape and rank. See [`rank`](Svd::rank) for the tolerance.
+    ///
+    /// # Shapes
+    ///
+    /// B has m elements in one dimension, or is m x p; X has n elements, or is n x p.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ShapeMismatch`](crate::Error::ShapeMismatch) or
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if B has another shape,
+    /// [`Error::NotFinite`](crate::Error::NotFinite) if B has NaN or an infinity, or a product
+    /// overflows, [`Error::NoSpace`](crate::Error::NoSpace), [`Error::Task`](crate::Error::Task) if
+    /// a worker dies.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let pool = brigade::Pool::builder().workers(1).build()?;
+    /// let a = brigade::SharedArray::from_fn([2, 2], |_| 1.0)?;
+    /// let b = brigade::SharedArray::from_slice(&[1.0, 3.0])?;
+    /// let x = pool.svd(&a)?.solve(&pool, &b, 1e-14)?;
+    /// assert!((x[[0]] - 1.0f64).abs() < 1e-14 && (x[[1]] - 1.0f64).abs() < 1e-14);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn solve<'b>(
+        &self,
+        pool: &Pool,
+        b: impl Into<Matrix<'b, T>>,
+        tolerance: f64,
+    ) -> Result<SharedArray<T>>
+    where
+        T: 'b,
+    {
+        let (b, rows) = (b.into(), self.u.shape().dims()[0]);
+        check_right("solve", [rows, self.values.len()], &b)?;
+        scale_of("solve", "the right-hand side", &b, false)?;
+        let is_vector = b.shape().dims().len() == 1;
+        let product = |left: Matrix<'_, T>, right: Matrix<'_, T>| {
+            if is_vector { pool.matvec(left, right) } else { pool.matmul(left, right) }
+        };
+        let rank = self.rank(tolerance);
+        let u = Matrix::from(&self.u).columns(..rank)?;
+        let mut parts = product(u.transposed(), b)?;
+        let cols = parts.len() / rank.max(1);
+        for (index, part) in parts.as_mut_slice().iter_mut().enumerate() {
+            *part = *part / self.values[[index / cols.max(1)]];
+        }
+        let x = product(Matrix::from(&self.v).columns(..rank)?, Matrix::from(&parts))?;
+        scale_of("solve", "the solution", &Matrix::from(&x), false)?;
+        Ok(x)
+    }
+
+    /// The pseudoinverse of A, n x m; singular values up to `tolerance` times the largest one count
+    /// as zero, see [`rank`](Svd::rank).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFinite`](crate::Error::NotFinite) if it overflows,
+    /// [`Error::NoSpace`](crate::Error::NoSpace), [`Error::Task`](crate::Error::Task) if a worker
+    /// dies.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let pool = brigade::Pool::builder().workers(1).build()?;
+    /// let a = brigade::SharedArray::from_fn([1, 2], |[_, j]| if j == 0 { 4.0 } else { 0.0 })?;
+    /// assert_eq!(pool.svd(&a)?.pinv(&pool, 1e-15)?.as_slice(), [0.25, 0.0]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn pinv(&self, pool: &Pool, tolerance: f64) -> Result<SharedArray<T>> {
+        let (rank, n) = (self.rank(tolerance), self.v.shape().dims()[0]);
+        let divided = SharedArray::from_fn([n, rank], |[i, j]| self.v[[i, j]] / self.values[[j]])?;
+        let u = Matrix::from(&self.u).columns(..rank)?;
+        let inverse = pool.matmul(&divided, u.transposed())?;
+        scale_of("pinv", "the result", &Matrix::from(&inverse), false)?;
+        Ok(inverse)
     }
 }
 

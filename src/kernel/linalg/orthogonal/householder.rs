@@ -82,22 +82,20 @@ pub(super) fn norm<T: Float>(x: &[T]) -> T {
 ///
 /// If `x` is empty.
 pub(super) fn reflector<T: Float>(x: &mut [T]) -> (T, T) {
-    let alpha = x[0];
-    x[0] = T::ONE;
     if x[1..].iter().all(|&x| x == T::ZERO) {
-        return (alpha, T::ZERO);
+        return (std::mem::replace(&mut x[0], T::ONE), T::ZERO);
     }
-    x[0] = alpha;
-    let length = norm(x);
+    let mut length = norm(x);
+    // Elements near the least normal number have few bits; v and tau are exact for a multiple of x
+    // (LAPACK, `larfg`).
+    let least = T::MIN_POSITIVE / T::EPSILON;
+    let unit = if length < least { least } else { T::ONE };
+    if length < least {
+        scale(x, T::ONE / least);
+        length = norm(x);
+    }
+    let alpha = std::mem::replace(&mut x[0], T::ONE);
     let beta = if alpha > T::ZERO { -length } else { length };
-    let divisor = alpha - beta;
-    if divisor.abs() >= T::MIN_POSITIVE / T::EPSILON {
-        scale(&mut x[1..], T::ONE / divisor);
-    } else {
-        for x in &mut x[1..] {
-            *x = *x / divisor;
-        }
-    }
-    x[0] = T::ONE;
-    (beta, (beta - alpha) / beta)
+    scale(&mut x[1..], T::ONE / (alpha - beta));
+    (beta * unit, (beta - alpha) / beta)
 }

@@ -12,7 +12,7 @@
 use super::secular::Secular;
 
 /// Nothing is coupled by less than this: the squares of numbers above it are normal.
-const LEAST: f64 = 1e-140;
+pub(super) const LEAST: f64 = 1e-140;
 
 /// Two columns that are rotated: `(c x + s y, c y - s x)`.
 #[derive(Debug, Clone, Copy, PartialEq)]

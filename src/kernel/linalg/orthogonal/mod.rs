@@ -2,7 +2,8 @@
 //!
 //! All members of a team call the same function on the same matrices. Work is divided by the size
 //! of the matrix alone, and sums have one order, so the bits do not depend on the number of
-//! members. Nothing iterates without a bound, so nothing can fail to converge.
+//! members. The iteration for a root of the secular equation ends by bisection, after a bounded
+//! number of steps.
 //!
 //! # Map
 //!

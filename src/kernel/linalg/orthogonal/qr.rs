@@ -30,7 +30,7 @@ impl<T: Float> QrMemory<T> {
     }
 }
 
-/// One member's part of `A = Q R` (Householder; Golub and Van Loan, section 5.2).
+/// One member's part of `factor A = Q R` (Householder; Golub and Van Loan, section 5.2).
 ///
 /// # Errors
 ///
@@ -44,15 +44,16 @@ impl<T: Float> QrMemory<T> {
 ///   addresses.
 pub(crate) unsafe fn qr<T: Float>(
     a: &Strided<*mut T>,
+    factor: T,
     memory: &QrMemory<T>,
     team: &dyn Team,
 ) -> Result<(), PeerDied> {
     let _mode = FloatMode::standard();
     // SAFETY: the caller's conditions.
-    unsafe { qr_phases(a, T::ONE, memory, &mut Phases::new(team)) }
+    unsafe { qr_phases(a, factor, memory, &mut Phases::new(team)) }
 }
 
-/// [`qr`] of `factor A`, as phases of a longer job.
+/// [`qr`], as phases of a longer job.
 ///
 /// # Errors
 ///

@@ -173,8 +173,8 @@ pub(super) fn form_t<T: Float>(v: MatRef<'_, T>, taus: &[T], t: &mut [T], stride
 pub(crate) enum Operand<T> {
     /// The first columns of the identity.
     Identity,
-    /// A matrix of as many columns as the result.
-    Matrix(Strided<*mut T>),
+    /// A factor times a matrix of as many columns as the result.
+    Matrix(T, Strided<*mut T>),
     /// Column j is column `first - j` or `first + j` of these, rounded; further rows are zero.
     Wide { columns: SharedColumns<f64>, first: usize, reversed: bool },
 }
@@ -192,9 +192,9 @@ impl<T: Float> Operand<T> {
                     to[(j - cols.start) * stride + j] = T::ONE;
                 }
             }
-            Operand::Matrix(matrix) => {
+            Operand::Matrix(factor, matrix) => {
                 // SAFETY: the caller's conditions.
-                unsafe { load_columns(matrix, cols, T::ONE, to, stride) };
+                unsafe { load_columns(matrix, cols, *factor, to, stride) };
             }
             Operand::Wide { columns, first, reversed } => {
                 for j in cols.clone() {

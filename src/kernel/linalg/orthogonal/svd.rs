@@ -8,6 +8,7 @@
 use super::bidiagonal::bidiagonalize;
 use super::divide::{Basis, Condensed, Divide};
 use super::eigh::NEGLIGIBLE_ULPS;
+use super::merge::LEAST;
 use super::phases::Phases;
 use super::qr::{QrMemory, qr_phases};
 use super::reduction::{Reduction, tile_width};
@@ -117,7 +118,11 @@ pub(crate) unsafe fn svd<T: Float>(
     if phases.is_first() {
         // SAFETY: the caller's conditions; only member 0 accesses them.
         let to = unsafe { memory.values.write_part(0..n, 0) };
-        to.iter_mut().zip(values.iter().rev()).for_each(|(to, &x)| *to = T::from_f64(x) / factor);
+        // A merge replaces zeros by numbers of about this size. The largest element is about 1.
+        let value = |x: f64| if x < 100.0 * LEAST { 0.0 } else { x };
+        for (to, &x) in to.iter_mut().zip(values.iter().rev()) {
+            *to = T::from_f64(value(x)) / factor;
+        }
     }
     let Some([u, v]) = vectors else { return Ok(()) };
     let [right, left] = memory.bases.map(|basis| Operand::Wide {

@@ -148,7 +148,7 @@ fn factor<T: Float>(a: &Dense<T>, members: usize) -> (Dense<T>, Dense<T>) {
     by_threads(members, |team| {
         let (a, memory, _) = { places }.0;
         // SAFETY: the memory has the layout that it needs, and only this team uses it.
-        unsafe { qr(&a, &memory, team) }
+        unsafe { qr(&a, T::ONE, &memory, team) }
     });
     by_threads(members, |team| {
         let (_, memory, q) = { places }.0;
@@ -320,22 +320,60 @@ fn poles_stay_apart_if_a_part_has_a_singular_value_of_zero() {
 }
 
 #[test]
+fn reflectors_of_subnormal_columns_are_orthogonal() {
+    for unit in [1e-320, 1e-310, 1e-300] {
+        for column in [[1.0, 1.0, 0.0], [0.0, 3.0, -4.0], [-2.0, 1.0, 2.0]] {
+            let a = Dense::<f64>::from_fn(3, 1, |i, _| column[i] * unit);
+            let (q, r) = factor(&a, 1);
+            assert!(q.orthogonality() < RATIO_MAX, "{unit} {column:?}: {}", q.orthogonality());
+            let length = column.iter().fold(0.0f64, |length, x| length.hypot(*x));
+            let error = (r.at(0, 0).abs() - length * unit).abs();
+            assert!(error <= 4.0 * f64::EPSILON * unit + 1e-323, "{unit} {column:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn singular_values_of_a_zero_matrix_are_exactly_zero() {
+    for n in [1, 2, 30, 100] {
+        let [u, values, _] = singular(&Dense::<f64>::zeros(n + 3, n), 1.0, 2);
+        assert!(values.data.iter().all(|&x| x == 0.0), "{n}: {:?}", values.data);
+        assert!(u.orthogonality() < RATIO_MAX);
+    }
+}
+
+#[test]
 fn all_members_return_if_one_dies_at_any_barrier() {
-    let a = hard_symmetric(70)[0].1.clone();
-    let memory_of = |x: &mut Carver<f64>, wide: &mut Carver<f64>| EighMemory::carve(x, wide, 70);
-    let (_elements, _wide, memory) = carved(memory_of);
-    let mut a = a;
-    let places = Shared((a.strided(), memory));
-    let run = |barriers_max| {
-        with_threads(2, barriers_max, |team| {
-            let (a, memory) = { places }.0;
+    let n = 70;
+    let mut a = hard_symmetric(n)[0].1.clone();
+    let (_1, _2, for_qr) = carved(|x: &mut Carver<f64>, _| QrMemory::carve(x, n, n));
+    let (_3, _4, for_eigh) = carved(|x: &mut Carver<f64>, wide| EighMemory::carve(x, wide, n));
+    let (_5, _6, for_svd) = carved(|x: &mut Carver<f64>, wide| SvdMemory::carve(x, wide, [n, n]));
+    let [mut u, mut v] = [0; 2].map(|_| Dense::zeros(n, n));
+    let places = Shared((a.strided(), for_qr, for_eigh, for_svd, u.strided(), v.strided()));
+    let run = |kind, members, barriers_max| {
+        with_threads(members, barriers_max, |team| {
+            let (a, for_qr, for_eigh, for_svd, u, v) = { places }.0;
             // SAFETY: the memory has the layout that it needs, and only this team uses it.
-            unsafe { eigh(&a, 1.0, &memory, None, team) }
+            unsafe {
+                match kind {
+                    0 => qr(&a, 1.0, &for_qr, team),
+                    1 => apply_q(&for_qr.q, Side::Q, &Operand::Identity, &u, team),
+                    2 => eigh(&a, 1.0, &for_eigh, Some(&u), team),
+                    _ => svd(&a, 1.0, &for_svd, Some([&u, &v]), team),
+                }
+            }
         })
     };
-    let mut barriers = 0;
-    while run(barriers).iter().all(|outcome| *outcome == Err(PeerDied)) {
-        barriers += 7;
+    for (kind, least) in [5, 1, 2 * n, 2 * n].into_iter().enumerate() {
+        for (members, step) in [(2, 1), (3, 5)] {
+            let mut barriers = 0;
+            while run(kind, members, barriers).iter().all(|outcome| *outcome == Err(PeerDied)) {
+                barriers += step;
+            }
+            let outcomes = run(kind, members, barriers);
+            assert!(outcomes.iter().all(Result::is_ok), "{kind}: {outcomes:?}");
+            assert!(barriers >= least, "{kind}: {barriers} barriers");
+        }
     }
-    assert!(barriers > 140, "two barriers a column, not {barriers} in all");
 }
