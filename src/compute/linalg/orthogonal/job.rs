@@ -155,8 +155,9 @@ impl<T: Scalar> OrthogonalCall<'_, T> {
                 memory: memory.local(),
                 wide: wide.as_mut_slice().as_mut_ptr(),
             };
-            // SAFETY: the shapes fit, checked above; every place lies within its elements, checked in `MatrixBase`, which are borrowed, outputs and memory
-            // exclusively unless the step only reads it.
+            // SAFETY: the shapes fit, checked above; every place lies within its
+            // elements, checked in `MatrixBase`, which are borrowed, outputs and memory exclusively
+            // unless the step only reads it.
             let outcome = unsafe { run(step, shape, &places, &SingleThread::default()) };
             debug_assert!(outcome.is_ok(), "a team of one has no peer that dies");
             return Ok(());

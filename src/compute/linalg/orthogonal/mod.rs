@@ -68,7 +68,8 @@ impl Pool {
     /// # Errors
     ///
     /// As [`Pool::qr`] for A and B, [`Error::NotFinite`](crate::Error::NotFinite) also if X
-    /// overflows, [`Error::ShapeMismatch`](crate::Error::ShapeMismatch) if B does not have m rows, [`Error::InvalidArgument`](crate::Error::InvalidArgument) if m < n,
+    /// overflows, [`Error::ShapeMismatch`](crate::Error::ShapeMismatch) if B does not
+    /// have m rows, [`Error::InvalidArgument`](crate::Error::InvalidArgument) if m < n,
     /// [`Error::RankDeficient`](crate::Error::RankDeficient) if A does not have full rank.
     ///
     /// # Examples
@@ -111,8 +112,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// As [`Pool::qr`], also if a value overflows, and [`Error::ShapeMismatch`](crate::Error::ShapeMismatch) if A is not
-    /// square.
+    /// As [`Pool::qr`], also if a value overflows, and
+    /// [`Error::ShapeMismatch`](crate::Error::ShapeMismatch) if A is not square.
     ///
     /// # Examples
     ///
