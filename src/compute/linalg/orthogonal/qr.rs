@@ -269,7 +269,7 @@ impl<T: Scalar> Qr<T> {
         if let Some(j) = (0..n).find(|&j| lengths[j] == 0.0 || part(j) <= tolerance) {
             return Some(j);
         }
-        let estimate = inverse_norm_1(n, |x: &mut [f64], is_transposed| {
+        let estimate = inverse_norm_1(n, 1.0, |x: &mut [f64], is_transposed| {
             for step in 0..n {
                 let j = if is_transposed { step } else { n - 1 - step };
                 let element = |i| at(i, j) / lengths[j];
