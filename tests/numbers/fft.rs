@@ -152,7 +152,7 @@ fn transforms_along_every_axis_equal_the_definition() {
     alone(|| {
         for workers in [1, 2, 3] {
             let pool = pool(workers);
-            for len in [1, 2, 3, 4, 5, 8, 13, 64, 97, 120, 251, 256] {
+            for len in [1, 2, 3, 4, 5, 8, 13, 64, 83, 97, 120, 149, 251, 256, 4099] {
                 check::<f64>(&pool, &[len], &[0]);
                 check::<f32>(&pool, &[len], &[0]);
             }
@@ -238,6 +238,17 @@ fn the_bits_are_the_same_for_any_number_of_workers() {
 }
 
 #[test]
+fn the_bits_do_not_depend_on_earlier_calls() {
+    alone(|| {
+        let (x, longer) = (complex_noise::<f64>(&[4, 288]), complex_noise::<f64>(&[4, 1152]));
+        let expected = pool(1).fft(&x).axes(1).run().unwrap();
+        let used = pool(1);
+        used.fft(&longer).axes(1).run().unwrap();
+        assert!(used.fft(&x).axes(1).run().unwrap() == expected);
+    });
+}
+
+#[test]
 fn not_a_number_spreads_along_the_axes_alone() {
     alone(|| {
         let pool = pool(2);
@@ -261,6 +272,14 @@ fn arrays_without_elements_have_transforms_along_other_axes() {
         assert_eq!(pool.irfft(&x).axes(1).n(5).run().unwrap().shape().dims(), [0, 5]);
         let x = SharedArray::<f32>::zeroed([0, 6]).unwrap();
         assert_eq!(pool.rfft(&x).axes(1).run().unwrap().shape().dims(), [0, 4]);
+        // The product of the extents after the axis is more than a number of elements can be.
+        let shape = [4, 1 << 40, 1 << 40, 0];
+        let x = SharedArray::<f64>::zeroed(shape).unwrap();
+        let spectrum = pool.rfft(&x).axes(0).run().unwrap();
+        assert_eq!(spectrum.shape().dims(), [3, 1 << 40, 1 << 40, 0]);
+        assert_eq!(pool.irfft(&spectrum).axes(0).run().unwrap().shape().dims(), shape);
+        let wide = SharedArray::<C>::zeroed([0, usize::MAX]).unwrap();
+        assert!(pool.irfft(&wide).axes(1).run().is_err());
     });
 }
 
@@ -284,6 +303,7 @@ fn impossible_transforms_are_refused_with_their_values() {
         let error = pool.irfft(&one).run().unwrap_err();
         assert!(error.to_string().contains("is 0"), "{error}");
         assert!(pool.irfft(&one).n(0).run().is_err());
+        assert!(pool.irfft(&one).axes(1).n(1 << 62).run().is_err());
         assert_eq!(pool.irfft(&one).axes(1).n(1).run().unwrap().len(), 4);
     });
 }
