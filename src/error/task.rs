@@ -89,6 +89,12 @@ impl TaskError {
         }
     }
 
+    /// Whether the worker was lost: it died, or was killed at the timeout. Such a task may be
+    /// repeated.
+    pub(crate) fn is_lost_worker(&self) -> bool {
+        matches!(self, TaskError::Died(_) | TaskError::TimedOut { .. })
+    }
+
     /// Sets the positions for a batch of these items. What is set already are positions in the
     /// batch.
     pub(crate) fn set_items(&mut self, batch: &Range<usize>) {

@@ -42,6 +42,9 @@ impl Pool {
     /// the operands, so a sum that is much smaller than that product has few correct digits. For a
     /// short operand [`Pool::convolve`] is faster and more accurate.
     ///
+    /// The call needs memory for 4 arrays of the length of the full convolution, padded by up to
+    /// two fifths to a fast length, besides the result. If a worker dies, its step is repeated as often as the pool has retries.
+    ///
     /// # Shapes
     ///
     /// See [`ConvolveMode`].
@@ -79,14 +82,18 @@ impl Pool {
         }
         let (first, len) = mode.part(a.len(), b.len());
         let padded_len = transform_len(a.len() + b.len() - 1);
-        let mut product = self.rfft(&self.part(&a, 0, padded_len)?).run()?;
-        let other = self.rfft(&self.part(&b, 0, padded_len)?).run()?;
+        let x = self.rfft(&self.part(&a, 0, padded_len)?).run()?;
+        let y = self.rfft(&self.part(&b, 0, padded_len)?).run()?;
+        // A new array, so that a chunk can be repeated after a death.
+        let mut product = self.for_overwrite(x.shape())?;
         self.par_chunks_mut(&mut product, CHUNK)
-            .zip(&other)
-            .retries(0)
-            .for_each(|(x, y)| x.iter_mut().zip(y).for_each(|(x, y)| *x = *x * y))
+            .zip(&x)
+            .zip(&y)
+            .for_each(|((out, x), y)| {
+                out.iter_mut().zip(x.iter().zip(y)).for_each(|(out, (x, y))| *out = *x * y);
+            })
             .map_err(Error::without_torn)?;
-        drop(other);
+        drop((x, y));
         let sums = self.irfft(&product).n(padded_len).run()?;
         self.part(&sums.as_array_view(), first, len)
     }

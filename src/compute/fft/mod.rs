@@ -28,6 +28,10 @@ pub use transform::{Fft, FftNorm};
 /// `n` the number of elements along the axes together. The bits are the same for any number of
 /// workers on one machine; other processors may compute other bits. Not-a-number and infinities
 /// spread to the results that depend on them.
+///
+/// Each worker needs private memory of up to 16 MiB, or of a few lanes if these are longer, and
+/// tables of about the length of a lane. The tables of up to 32 transforms of at most 65536
+/// elements are kept for later calls.
 impl Pool {
     /// The Fourier transform of complex numbers, along all axes or some, as a new array: the
     /// [`Fft`] is computed by its `run`.
@@ -133,8 +137,12 @@ impl Pool {
         Fft::new(self, "ifft_in_place", true, array)
     }
 
-    /// The Fourier transform of reals, for half the work of [`fft`](Pool::fft). The second half
-    /// of the results along the last axis is the conjugate of the first, so it is left out.
+    /// The Fourier transform of reals, for half the work of [`fft`](Pool::fft). The element at the
+    /// negatives of all indices along the axes is the conjugate of the element at these, so the
+    /// second half along the last axis is left out.
+    ///
+    /// If the halved axis is the last one of the array and has an even number of 131072 elements or
+    /// more, the call needs a second array of the size of the result.
     ///
     /// # Shapes
     ///
@@ -166,6 +174,10 @@ impl Pool {
     /// The inverse of [`rfft`](Pool::rfft). [`n`](Fft::n) sets the number of elements along the
     /// halved axis, which the shape of the input does not tell if it is odd. The imaginary parts
     /// that reals do not have, of element 0 and for an even `n` of element `n / 2`, are ignored.
+    ///
+    /// For several axes the call needs a further array of the size of the input; and one of the size
+    /// of the result if the halved axis is the last one of the array and `n` is even and at least
+    /// 131072.
     ///
     /// # Shapes
     ///

@@ -10,6 +10,7 @@ use crate::array::{ArrayView, AsArrayView, SharedArray};
 use crate::error::{Error, Result};
 use crate::kernel::fft::{FftFloat, FirstStep, Kind, Lanes, PackedReal, Pass, Split};
 use crate::pool::{Pool, Whole};
+use crate::shape::Shape;
 
 /// The elements that a call computes at once where lanes do not matter.
 pub(super) const CHUNK: usize = 1 << 15;
@@ -73,12 +74,13 @@ pub(super) fn real<T: FftFloat>(
 ) -> Result<SharedArray<Complex<T>>> {
     let (&first, rest) = axes.split_first().expect("a transform has axes");
     let mut dims = input.shape().dims().to_vec();
-    let pass = along(&dims, first, Kind::Real, if rest.is_empty() { scale } else { 1.0 });
-    dims[first] = pass.out_len();
+    dims[first] = dims[first] / 2 + 1;
     let mut out = pool.for_overwrite(dims)?;
     if out.is_empty() {
         return Ok(out);
     }
+    let scale_now = if rest.is_empty() { scale } else { 1.0 };
+    let pass = along(input.shape().dims(), first, Kind::Real, scale_now);
     match half_split(&pass) {
         None => run::<_, _, T>(pool, input, &mut out, pass)?,
         Some(split) => {
@@ -108,6 +110,13 @@ pub(super) fn real_inverse<T: FftFloat>(
     scale: f64,
 ) -> Result<SharedArray<T>> {
     let (&last, others) = axes.split_last().expect("a transform has axes");
+    let mut dims = input.shape().dims().to_vec();
+    dims[last] = len;
+    // First, because any `len` is possible until there is memory for it.
+    let mut out: SharedArray<T> = pool.for_overwrite(&dims[..])?;
+    if out.is_empty() {
+        return Ok(out);
+    }
     let step;
     let (step, input) = if others.is_empty() {
         (None, input)
@@ -117,14 +126,9 @@ pub(super) fn real_inverse<T: FftFloat>(
     };
     let view = step.map(AsArrayView::as_array_view);
     let input = view.as_ref().unwrap_or(input);
-    let mut dims = input.shape().dims().to_vec();
-    let pass = Pass { len, ..along(&dims, last, Kind::RealInverse, scale) };
-    dims[last] = len;
-    let Some(split) = half_split(&pass).filter(|_| !input.is_empty()) else {
-        let mut out = pool.for_overwrite(dims)?;
-        if !out.is_empty() {
-            run::<_, _, T>(pool, input, &mut out, pass)?;
-        }
+    let pass = Pass { len, ..along(input.shape().dims(), last, Kind::RealInverse, scale) };
+    let Some(split) = half_split(&pass) else {
+        run::<_, _, T>(pool, input, &mut out, pass)?;
         return Ok(out);
     };
     let m = len / 2;
@@ -137,13 +141,13 @@ pub(super) fn real_inverse<T: FftFloat>(
         .scratch(PackedReal::new)
         .for_each(|packed, ((chunk, out), x)| packed.merge(x, chunk * CHUNK, out))
         .map_err(Error::without_torn)?;
-    let mut out: SharedArray<Complex<T>> = pool.for_overwrite([pass.outer, m])?;
+    let mut out = out.cast::<Complex<T>>([pass.outer, m].into());
     let pass = Pass { kind: Kind::Inverse, len: m, ..pass };
     four_steps(pool, &halves.as_array_view(), &mut out, &pass, split)?;
     Ok(out.cast::<T>(dims.into()))
 }
 
-/// The transforms along `axis` of an array of this shape.
+/// The transforms along `axis` of an array of this shape, which has elements.
 fn along(dims: &[usize], axis: usize, kind: Kind, scale: f64) -> Pass {
     let (outer, inner) = (dims[..axis].iter().product(), dims[axis + 1..].iter().product());
     Pass { kind, len: dims[axis], scale, outer, in_len: dims[axis], inner }
@@ -253,7 +257,21 @@ fn run_in_place<T: FftFloat>(
     })
 }
 
-/// Calls `run` with the array as the matrix of a pass, and the shape of its tiles.
+/// An array that gets this shape, of as many elements, when this is dropped.
+struct Reshaped<'a, O: Pod> {
+    array: &'a mut SharedArray<O>,
+    shape: Shape,
+}
+
+impl<O: Pod> Drop for Reshaped<'_, O> {
+    fn drop(&mut self) {
+        let reshaped = self.array.reshape(self.shape.clone());
+        debug_assert!(reshaped.is_ok(), "{reshaped:?}");
+    }
+}
+
+/// Calls `run` with the array as the matrix of a pass, and the shape of its tiles. The array has
+/// its own shape again afterwards, also if `run` unwinds.
 fn as_matrix<O: Pod>(
     array: &mut SharedArray<O>,
     pass: &Pass,
@@ -261,7 +279,6 @@ fn as_matrix<O: Pod>(
 ) -> Result<()> {
     let shape = array.shape().clone();
     array.reshape(pass.matrix())?;
-    let done = run(array, pass.tile(size_of::<O>()));
-    array.reshape(shape)?;
-    done.map_err(Error::without_torn)
+    let reshaped = Reshaped { array, shape };
+    run(reshaped.array, pass.tile(size_of::<O>())).map_err(Error::without_torn)
 }

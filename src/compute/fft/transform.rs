@@ -7,7 +7,7 @@ use num_complex::Complex;
 use super::passes;
 use crate::array::{ArrayView, SharedArray};
 use crate::compute::Axes;
-use crate::error::{Error, Result, TaskError};
+use crate::error::{Error, Result};
 use crate::kernel::FloatMode;
 use crate::kernel::fft::{FftFloat, Kind};
 use crate::pool::Pool;
@@ -153,9 +153,7 @@ impl<'p, I, O> Fft<'p, I, O> {
         let mut repeats_left = self.retries;
         loop {
             match run() {
-                Err(Error::Task(TaskError::Died(_) | TaskError::TimedOut { .. }))
-                    if repeats_left > 0 =>
-                {
+                Err(Error::Task(error)) if error.is_lost_worker() && repeats_left > 0 => {
                     repeats_left -= 1;
                 }
                 done => return done,
@@ -287,7 +285,11 @@ impl<T: FftFloat> Fft<'_, ArrayView<'_, Complex<T>>, T> {
         let shape = self.input.shape();
         let (axes, _) = self.plan(shape, None)?;
         let given = shape[axes[axes.len() - 1]];
-        let len = self.len.unwrap_or(2 * (given - 1));
+        // An array without elements may have any number of them along an axis.
+        let Some(len) = self.len.or_else(|| (given - 1).checked_mul(2)) else {
+            let rule = "at most 2^63 for the default of `n`";
+            return Err(Error::invalid("the elements along the halved axis", given, rule));
+        };
         if len == 0 {
             let rule = "at least 1 (set it by `n`: the default for one element is 0)";
             return Err(Error::invalid("the length `n` of `irfft`", len, rule));

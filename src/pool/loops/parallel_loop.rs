@@ -163,8 +163,7 @@ impl Rounds {
             Err(Error::Task(TaskError::Cancelled)) => return,
             Err(error) => error,
         };
-        let has_died =
-            matches!(&error, Error::Task(TaskError::Died(_) | TaskError::TimedOut { .. }));
+        let has_died = matches!(&error, Error::Task(error) if error.is_lost_worker());
         if has_died && self.repeats_left > 0 {
             self.repeats_left -= 1;
             // Blocks that it completed may have been part of its lost result.

@@ -71,6 +71,58 @@ fn long_lanes_equal_the_definition() {
             check_long::<f64>(len);
         }
         check_long::<f32>(1 << 18);
+        // A prime whose predecessor has a large prime factor.
+        check_long::<f32>(65_543);
+    });
+}
+
+/// The inverse transform to `n` reals of a spectrum of `given` elements, along `axis`.
+fn check_inverse<T: Float>(given: usize, n: usize, axis: usize) {
+    let lanes = [1, 50].map(|seed| {
+        let edges = [given - 1, 0, (n / 2).min(given - 1)].map(|k| (k, C::new(0.5, 0.25)));
+        few(given, seed).into_iter().chain(edges).collect::<Vec<_>>()
+    });
+    let dense = lanes.each_ref().map(|few| lane(given, few));
+    let shape = if axis == 0 { [given, 2] } else { [2, given] };
+    let place = |i: usize, len: usize| if axis == 0 { (i % 2, i / 2) } else { (i / len, i % len) };
+    let x = array(&shape, |i| {
+        let (lane, k) = place(i, given);
+        Complex::new(T::rounded(dense[lane][k].re), T::rounded(dense[lane][k].im))
+    });
+    let found = pool(3).irfft(&x).axes(axis).n(n).run().unwrap();
+    // Elements are the halves of pairs of conjugates, but for those that have no partner.
+    let pair = |&(k, x): &(usize, C)| match k {
+        k if k > n / 2 => None,
+        k if k == 0 || 2 * k == n => Some((k, C::new(x.re, 0.0))),
+        k => Some((k, x * 2.0)),
+    };
+    for (index, few) in lanes.iter().enumerate() {
+        let used: Vec<_> = few.iter().filter_map(pair).collect();
+        let expected: Vec<C> =
+            sums(n, &used, true).iter().map(|z| C::new(z.re / n as f64, 0.0)).collect();
+        let of_lane = |i: &usize| place(*i, n).0 == index;
+        let found: Vec<C> = with_zeros(found.as_slice())
+            .into_iter()
+            .enumerate()
+            .filter_map(|(i, x)| of_lane(&i).then_some(x))
+            .collect();
+        assert_close::<T>(&found, &expected, n as f64, &format!("{given} to {n} along {axis}"));
+    }
+}
+
+#[test]
+fn spectra_are_cut_or_filled_with_zeros() {
+    alone(|| {
+        let half = (1 << 16) + 1;
+        // Split, along the last axis; not split, along the first and the last; and odd.
+        for (given, n) in
+            [(half + 3, 1 << 17), (half - 3, 1 << 17), (20, 30), (10, 30), (20, 31), (10, 31)]
+        {
+            for axis in [0, 1] {
+                check_inverse::<f64>(given, n, axis);
+                check_inverse::<f32>(given, n, axis);
+            }
+        }
     });
 }
 
