@@ -43,7 +43,8 @@ impl Pool {
     /// short operand [`Pool::convolve`] is faster and more accurate.
     ///
     /// The call needs memory for 4 arrays of the length of the full convolution, padded by up to
-    /// two fifths to a fast length, besides the result. If a worker dies, its step is repeated as often as the pool has retries.
+    /// two fifths to a fast length, besides the result. If a worker dies, its step is repeated as
+    /// often as the pool has retries.
     ///
     /// # Shapes
     ///

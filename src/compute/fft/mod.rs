@@ -44,7 +44,8 @@ impl Pool {
     ///
     /// [`Error::InvalidArgument`] for axes that the array lacks, or that have no elements;
     /// [`Error::NoSpace`] if there is not enough memory for the result, or in place for a second
-    /// array of the size of the first, if its last axis is long; [`Error::Task`] if a worker died.
+    /// array of the size of the first, if its last axis is long and the others short;
+    /// [`Error::Task`] if a worker died.
     ///
     /// # Examples
     ///
@@ -89,8 +90,8 @@ impl Pool {
         Fft::new(self, "ifft", true, array.as_array_view())
     }
 
-    /// As [`fft`](Pool::fft), in place, with the same bits. Lanes of 65536 elements or more along
-    /// the last axis need a second array for the time of the call.
+    /// As [`fft`](Pool::fft), in place, with the same bits. Fewer than 16 lanes of 65536 elements
+    /// or more along the last axis need a second array for the time of the call.
     ///
     /// # Errors
     ///
@@ -142,7 +143,7 @@ impl Pool {
     /// second half along the last axis is left out.
     ///
     /// If the halved axis is the last one of the array and has an even number of 131072 elements or
-    /// more, the call needs a second array of the size of the result.
+    /// more, in fewer than 16 lanes, the call needs a second array of the size of the result.
     ///
     /// # Shapes
     ///
@@ -175,9 +176,9 @@ impl Pool {
     /// halved axis, which the shape of the input does not tell if it is odd. The imaginary parts
     /// that reals do not have, of element 0 and for an even `n` of element `n / 2`, are ignored.
     ///
-    /// For several axes the call needs a further array of the size of the input; and one of the size
-    /// of the result if the halved axis is the last one of the array and `n` is even and at least
-    /// 131072.
+    /// For several axes the call needs a further array of the size of the input; and one of the
+    /// size of the result if the halved axis is the last one of the array and `n` is even and at
+    /// least 131072, for fewer than 16 lanes.
     ///
     /// # Shapes
     ///

@@ -8,7 +8,7 @@ use num_complex::Complex;
 
 use crate::array::{ArrayView, AsArrayView, SharedArray};
 use crate::error::{Error, Result};
-use crate::kernel::fft::{FftFloat, FirstStep, Kind, Lanes, PackedReal, Pass, Split};
+use crate::kernel::fft::{BLOCKS_MIN, FftFloat, FirstStep, Kind, Lanes, PackedReal, Pass, Split};
 use crate::pool::{Pool, Whole};
 use crate::shape::Shape;
 
@@ -153,14 +153,16 @@ fn along(dims: &[usize], axis: usize, kind: Kind, scale: f64) -> Pass {
     Pass { kind, len: dims[axis], scale, outer, in_len: dims[axis], inner }
 }
 
-/// How lanes from complex to complex are split, if they are long and contiguous.
+/// How lanes from complex to complex are split, if they are long, contiguous and few. Many lanes
+/// are enough blocks as they are.
 fn split(pass: &Pass) -> Option<Split> {
-    if pass.inner == 1 { Split::of(pass.len) } else { None }
+    let is_divided = pass.inner == 1 && pass.outer < BLOCKS_MIN;
+    if is_divided { Split::of(pass.len) } else { None }
 }
 
 /// The same for lanes of reals, whose halves are split.
 fn half_split(pass: &Pass) -> Option<Split> {
-    let is_packed = pass.inner == 1 && pass.len.is_multiple_of(2);
+    let is_packed = pass.inner == 1 && pass.outer < BLOCKS_MIN && pass.len.is_multiple_of(2);
     if is_packed { Split::of(pass.len / 2) } else { None }
 }
 

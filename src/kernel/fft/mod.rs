@@ -20,5 +20,5 @@ pub use float::FftFloat;
 pub(crate) use four_step::{FirstStep, Split};
 pub(crate) use lanes::Lanes;
 pub(crate) use packed_real::PackedReal;
-pub(crate) use pass::Pass;
+pub(crate) use pass::{BLOCKS_MIN, Pass};
 pub(crate) use plan::Kind;

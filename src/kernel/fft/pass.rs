@@ -13,7 +13,7 @@ const LINE_BYTES: usize = 64;
 /// transformed one by one, so that scratch memory is bounded by this or by one lane.
 const LINE_LANES_BYTES: usize = 16 << 20;
 /// The number of blocks that an array has at least, if it is long enough.
-const BLOCKS_MIN: usize = 16;
+pub(crate) const BLOCKS_MIN: usize = 16;
 
 /// The transforms along one axis of an array, which is seen as `[outer, n, inner]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -76,6 +76,28 @@ fn long_lanes_equal_the_definition() {
     });
 }
 
+#[test]
+fn many_long_lanes_are_transformed_whole() {
+    alone(|| {
+        // As many as are not split, by complex numbers and by pairs of reals.
+        let (pool, count, len) = (pool(3), 16, 1 << 17);
+        let few = few(len, 1);
+        let one = lane(len, &few);
+        let x = array(&[count, len], |i| one[i % len]);
+        let mut found = pool.fft(&x).axes(1).run().unwrap();
+        let expected = sums(len, &few, false);
+        for lane in found.as_slice().chunks(len) {
+            assert_close::<f64>(lane, &expected, len as f64, "many lanes");
+        }
+        pool.ifft_in_place(&mut found).axes(1).run().unwrap();
+        assert_close::<f64>(found.as_slice(), x.as_slice(), (len * len) as f64, "and back");
+        let reals = array(&[count, len], |i| one[i % len].re);
+        let back = pool.irfft(&pool.rfft(&reals).axes(1).run().unwrap()).axes(1).run().unwrap();
+        let (back, reals) = (with_zeros(back.as_slice()), with_zeros(reals.as_slice()));
+        assert_close::<f64>(&back, &reals, (len * len) as f64, "many lanes of reals");
+    });
+}
+
 /// The inverse transform to `n` reals of a spectrum of `given` elements, along `axis`.
 fn check_inverse<T: Float>(given: usize, n: usize, axis: usize) {
     let lanes = [1, 50].map(|seed| {
