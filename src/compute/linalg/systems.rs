@@ -219,6 +219,9 @@ impl Pool {
         };
         let rank = shape.dims().len();
         let mut x = SharedArray::for_overwrite(shape)?;
+        if count == 0 {
+            return Ok(x);
+        }
         let all = MatrixMut::from(&mut x);
         let output = all.at(matmul::Strided::row_major(0, size, cols));
         let x_step = size.wrapping_mul(cols).cast_signed();

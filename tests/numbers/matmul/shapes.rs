@@ -218,8 +218,8 @@ fn what_does_not_fit_is_refused_with_its_shapes() {
             }
         };
         contains(refusal(pool.matmul(&a, &a)), &["[3, 4]"]);
-        contains(refusal(pool.matmul(&a, &vector)), &["[5]", "matvec"]);
-        contains(refusal(pool.matmul(&stack, &a)), &["[2, 3, 4]", "matmul_batch"]);
+        contains(refusal(pool.matmul(&a, &vector)), &["[5]", "single row or column"]);
+        contains(refusal(pool.matmul(&stack, &a)), &["[2, 3, 4]", "`_batch`"]);
         contains(refusal(pool.matvec(&a, &vector)), &["[3, 4]", "[5, 1]"]);
         contains(refusal(pool.matvec(&a, &a)), &["[3, 4]", "single column"]);
         contains(refusal(pool.gram(&vector)), &["[5]"]);
