@@ -243,11 +243,13 @@ fn the_bits_do_not_depend_on_the_lengths_that_were_planned_before() {
         // Each thread has a planner.
         let transform = |lens: &[usize]| {
             let run = || {
-                let lanes = lens.iter().map(|&len| {
+                let planned = lens.iter().map(|&len| {
                     let (kind, outer, inner) = (Kind::Forward, 1, 1);
                     Lanes::<f64>::new(Pass { kind, len, scale: 1.0, outer, in_len: len, inner })
                 });
-                let mut lanes = lanes.last().unwrap();
+                // One after the other: the last is used.
+                let mut planned: Vec<_> = planned.collect();
+                let lanes = planned.last_mut().unwrap();
                 let mut out = lane.clone();
                 lanes.transform_in_place(&mut out);
                 out

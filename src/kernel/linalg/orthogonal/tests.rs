@@ -346,22 +346,27 @@ fn singular_values_of_a_zero_matrix_are_exactly_zero() {
 fn all_members_return_if_one_dies_at_any_barrier() {
     let n = 70;
     let mut a = hard_symmetric(n)[0].1.clone();
-    let (_1, _2, for_qr) = carved(|x: &mut Carver<f64>, _| QrMemory::carve(x, n, n));
-    let (_3, _4, for_eigh) = carved(|x: &mut Carver<f64>, wide| EighMemory::carve(x, wide, n));
-    let (_5, _6, for_svd) = carved(|x: &mut Carver<f64>, wide| SvdMemory::carve(x, wide, [n, n]));
+    let (_qr, _qr_wide, for_qr) = carved(|x: &mut Carver<f64>, _| QrMemory::carve(x, n, n));
+    let (_eigh, _eigh_wide, for_eigh) =
+        carved(|x: &mut Carver<f64>, wide| EighMemory::carve(x, wide, n));
+    let (_svd, _svd_wide, for_svd) =
+        carved(|x: &mut Carver<f64>, wide| SvdMemory::carve(x, wide, [n, n]));
     let [mut u, mut v] = [0; 2].map(|_| Dense::zeros(n, n));
     let places = Shared((a.strided(), for_qr, for_eigh, for_svd, u.strided(), v.strided()));
     let run = |kind, members, barriers_max| {
         with_threads(members, barriers_max, |team| {
             let (a, for_qr, for_eigh, for_svd, u, v) = { places }.0;
-            // SAFETY: the memory has the layout that it needs, and only this team uses it.
-            unsafe {
-                match kind {
-                    0 => qr(&a, 1.0, &for_qr, team),
-                    1 => apply_q(&for_qr.q, Side::Q, &Operand::Identity, &u, team),
-                    2 => eigh(&a, 1.0, &for_eigh, Some(&u), team),
-                    _ => svd(&a, 1.0, &for_svd, Some([&u, &v]), team),
+            match kind {
+                // SAFETY: the memory has the layout that it needs, and only this team uses it.
+                0 => unsafe { qr(&a, 1.0, &for_qr, team) },
+                1 => {
+                    // SAFETY: as above.
+                    unsafe { apply_q(&for_qr.q, Side::Q, &Operand::Identity, &u, team) }
                 }
+                // SAFETY: as above.
+                2 => unsafe { eigh(&a, 1.0, &for_eigh, Some(&u), team) },
+                // SAFETY: as above.
+                _ => unsafe { svd(&a, 1.0, &for_svd, Some([&u, &v]), team) },
             }
         })
     };
