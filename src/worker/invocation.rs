@@ -10,13 +10,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::array::codec::{Encoder, decode_all};
-use crate::error::{Phase, Result};
+use crate::error::{Error, Phase, Result};
 use crate::kernel::FloatMode;
-use crate::object::source::Resolver;
+use crate::object::source::{Resolved, Resolver, Source};
 use crate::object::transfer::{self, LeaseList, WireLease};
 use crate::process::function::FunctionOffset;
 use crate::process::panic;
 use crate::region::windows::Windows;
+use crate::sys::mmap::Access;
 use crate::worker::queue_pair::Status;
 
 pub(crate) use crate::array::codec::{decode, decode_first, encode_onto};
@@ -120,6 +121,13 @@ pub(crate) enum CodecError {
     Result(String),
 }
 
+/// What an argument names does not exist, or is not as it must be.
+impl From<Error> for CodecError {
+    fn from(error: Error) -> CodecError {
+        CodecError::Argument(error.to_string())
+    }
+}
+
 /// The code of a task in the worker: one instance for each function and its types.
 pub(crate) type Trampoline = fn(&mut Invocation<'_>) -> std::result::Result<(), CodecError>;
 
@@ -127,6 +135,16 @@ impl Invocation<'_> {
     /// Decodes the argument. Call it once: it takes the leases.
     pub(crate) fn argument<A: DeserializeOwned>(&mut self) -> std::result::Result<A, CodecError> {
         self.decoded(decode)
+    }
+
+    /// Finds an operand. Keep the result for as long as its address is used: it keeps the operand
+    /// mapped.
+    ///
+    /// # Errors
+    ///
+    /// As [`Resolver::resolve`].
+    pub(crate) fn resolve(&self, source: &Source, access: Access) -> Result<Resolved> {
+        self.cache.resolver.resolve(self.windows, source, access)
     }
 
     /// Decodes a [`Batch`] of arguments. Call it once, as `argument`.
@@ -355,7 +373,7 @@ where
     let (word, argument) = invocation.argument::<(u64, A)>()?;
     let address = match usize::try_from(word) {
         Ok(address) if is_here => address as *const (),
-        _ => FunctionOffset::address(word).map_err(|e| CodecError::Argument(e.to_string()))?,
+        _ => FunctionOffset::address(word)?,
     };
     // SAFETY: `Pool::submit_fn` sends the offset of a `fn(A) -> R` of this image, or its address if
     // the task runs in the same process, together with the trampoline for these very types.

@@ -243,16 +243,9 @@ impl SharedLimbs {
             let text = format!("{} limbs in {:?}", self.limbs, self.source);
             return Err(CodecError::Argument(text));
         }
-        let resolver = &invocation.cache.resolver;
-        let resolved = resolver.resolve(invocation.windows, &self.source, access);
         // Numbers lie in the arena, whose windows stay mapped, so nothing else has to keep them.
-        Ok(resolved.map_err(refused)?.as_ptr().cast())
+        Ok(invocation.resolve(&self.source, access)?.as_ptr().cast())
     }
-}
-
-/// The error of a member that rejects its descriptor.
-pub(super) fn refused(error: Error) -> CodecError {
-    CodecError::Argument(error.to_string())
 }
 
 /// Checks that the system has memory for tables of products of these factors in each of `members`

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::array::SharedArray;
 use crate::compute::bigint::shared_big_uint::{
-    LIMB_BYTES, SharedBigUint, SharedLimbs, grant_members, refused, reserve,
+    LIMB_BYTES, SharedBigUint, SharedLimbs, grant_members, reserve,
 };
 use crate::error::{Error, Result};
 use crate::kernel::PeerDied;
@@ -226,7 +226,7 @@ fn take_share(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecE
     take_part(invocation, team, |invocation, member| {
         let ComputationDescriptor { computation, operands, workspace, result } = &descriptor;
         let limbs: Vec<usize> = operands.iter().map(|number| number.limbs).collect();
-        let needs = computation.needs(&limbs, team.members_max).map_err(refused)?;
+        let needs = computation.needs(&limbs, team.members_max)?;
         if [workspace.limbs, result.limbs] != [needs.workspace + PROGRESS_LIMBS, needs.result] {
             return Err(CodecError::Argument(format!("memory of other sizes: {descriptor:?}")));
         }

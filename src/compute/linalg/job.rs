@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::array::SharedArray;
+use crate::compute::linalg::lent_array::LentArray;
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar, SharedMatrix};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernel::linalg::{self, Factors, Pivots, Stack, Triangle};
 use crate::kernel::matmul::{SHARED_NS, Strided};
 use crate::kernel::{FloatMode, PeerDied, SingleThread, Team};
@@ -44,13 +44,7 @@ pub(super) struct Operands<'m, T> {
     pub(super) inputs: Vec<Matrix<'m, T>>,
     pub(super) output: MatrixMut<'m, T>,
     /// The pivots, if the step reads or writes any.
-    pub(super) pivots: Option<PivotArray<'m>>,
-}
-
-/// An array of pivots, which [`Step::Lu`] writes.
-pub(super) enum PivotArray<'m> {
-    Read(&'m SharedArray<u64>),
-    Written(&'m mut SharedArray<u64>),
+    pub(super) pivots: Option<LentArray<'m, u64>>,
 }
 
 impl<T: Scalar> Operands<'_, T> {
@@ -60,7 +54,7 @@ impl<T: Scalar> Operands<'_, T> {
         let output = shape(self.output.place);
         let first = self.inputs.first().map_or(output, |input| shape(input.place));
         let second = self.inputs.get(1).map_or(output, |input| shape(input.place));
-        let pivots = self.pivots.as_ref().map(PivotArray::len);
+        let pivots = self.pivots.as_ref().map(LentArray::len);
         let [rows, cols] = first;
         let is_square = rows == cols;
         match step {
@@ -81,29 +75,6 @@ impl<T: Scalar> Operands<'_, T> {
                 let inputs_exist = a.has_stack(count, steps[0]) && b.has_stack(count, steps[1]);
                 fits && inputs_exist && self.output.has_stack(count, steps[2])
             }
-        }
-    }
-}
-
-impl PivotArray<'_> {
-    fn len(&self) -> usize {
-        match self {
-            PivotArray::Read(array) => array.len(),
-            PivotArray::Written(array) => array.len(),
-        }
-    }
-
-    fn source(&self) -> Source {
-        match self {
-            PivotArray::Read(array) => array.source(),
-            PivotArray::Written(array) => array.source(),
-        }
-    }
-
-    fn local(self) -> *mut u64 {
-        match self {
-            PivotArray::Read(array) => array.as_slice().as_ptr().cast_mut(),
-            PivotArray::Written(array) => array.as_mut_slice().as_mut_ptr(),
         }
     }
 }
@@ -181,7 +152,7 @@ impl<'c> LinalgCall<'c> {
             let places = Places {
                 inputs: inputs.into_iter().map(Matrix::local).collect(),
                 output: output.local(),
-                pivots: pivots.map_or(std::ptr::null_mut(), PivotArray::local),
+                pivots: pivots.map_or(std::ptr::null_mut(), LentArray::local),
             };
             // SAFETY: the shapes fit, checked above; every place lies within its
             // elements, checked in `MatrixBase`, which are borrowed, the output exclusively.
@@ -197,7 +168,7 @@ impl<'c> LinalgCall<'c> {
             step,
             inputs: inputs.iter().map(Matrix::shared).collect::<Result<_>>()?,
             output: output.shared()?,
-            pivots: pivots.as_ref().map(PivotArray::source),
+            pivots: pivots.as_ref().map(LentArray::source),
         };
         let job = TeamJob::new(self.pool.core(), self.name, rules);
         let reports = job.run_all::<_, Report>(take_share::<T>, &descriptor)?;
@@ -209,16 +180,13 @@ impl<'c> LinalgCall<'c> {
 fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
     let (team, descriptor) = invocation.argument::<(TeamDescriptor, StepDescriptor)>()?;
     take_part(invocation, team, |invocation, member| {
-        let find = |source: &Source, access| {
-            let resolver = &invocation.cache.resolver;
-            let resolved = resolver.resolve(invocation.windows, source, access);
-            resolved.map_err(|error: Error| CodecError::Argument(error.to_string()))
-        };
         // What is resolved is kept until the end, because that keeps it mapped.
-        let inputs = descriptor.inputs.iter().map(|m| find(&m.source, Access::ReadOnly));
+        let inputs =
+            descriptor.inputs.iter().map(|m| invocation.resolve(&m.source, Access::ReadOnly));
         let inputs = inputs.collect::<std::result::Result<Vec<_>, _>>()?;
-        let output = find(&descriptor.output.source, Access::ReadWrite)?;
-        let pivots = descriptor.pivots.as_ref().map(|source| find(source, Access::ReadWrite));
+        let output = invocation.resolve(&descriptor.output.source, Access::ReadWrite)?;
+        let pivots =
+            descriptor.pivots.as_ref().map(|source| invocation.resolve(source, Access::ReadWrite));
         let pivots = pivots.transpose()?;
         let of_inputs = descriptor.inputs.iter().zip(&inputs);
         let places = Places {

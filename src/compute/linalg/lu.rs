@@ -1,7 +1,8 @@
 //! The LU factorisation of a matrix, and what it solves.
 
 use crate::array::SharedArray;
-use crate::compute::linalg::job::{Known, LinalgCall, Operands, PivotArray, Step};
+use crate::compute::linalg::job::{Known, LinalgCall, Operands, Step};
+use crate::compute::linalg::lent_array::LentArray;
 use crate::compute::linalg::operands::{
     check_finite, check_system, is_finite, solve_factored, solve_vector, square,
 };
@@ -57,7 +58,7 @@ pub(super) fn factor<T: Scalar>(
     let operands = Operands {
         inputs: vec![a.clone()],
         output: MatrixMut::from(&mut factors),
-        pivots: Some(PivotArray::Written(&mut pivots)),
+        pivots: Some(LentArray::Written(&mut pivots)),
     };
     let alone_ns = matmul::alone_ns::<T>(m, n, size) / 3.0;
     let report = LinalgCall::new(pool, "brigade::Pool::lu").run(Step::Lu, operands, alone_ns)?;
@@ -101,7 +102,7 @@ pub(super) fn factor_in_place<T: Scalar>(
     let operands = Operands {
         inputs: Vec::new(),
         output: a.reborrow(),
-        pivots: Some(PivotArray::Written(&mut pivots)),
+        pivots: Some(LentArray::Written(&mut pivots)),
     };
     let alone_ns = matmul::alone_ns::<T>(m, n, m.min(n)) / 3.0;
     LinalgCall::new(pool, "brigade::Pool::lu_in_place").run(Step::Lu, operands, alone_ns)?;
@@ -333,7 +334,7 @@ impl<T: Scalar> Lu<T> {
         let operands = Operands {
             inputs: vec![factors],
             output: MatrixMut::from(&mut x),
-            pivots: Some(PivotArray::Read(&self.pivots)),
+            pivots: Some(LentArray::Read(&self.pivots)),
         };
         let alone_ns = matmul::alone_ns::<T>(size, size, size) * 2.0 / 3.0;
         LinalgCall::new(pool, "brigade::Lu::inverse").run(Step::Invert, operands, alone_ns)?;

@@ -8,6 +8,7 @@
 
 mod cholesky;
 mod job;
+mod lent_array;
 mod lu;
 mod measures;
 mod operands;

@@ -2,7 +2,8 @@
 #![allow(unsafe_code)]
 
 use crate::array::SharedArray;
-use crate::compute::linalg::job::{Known, LinalgCall, Operands, PivotArray, Step};
+use crate::compute::linalg::job::{Known, LinalgCall, Operands, Step};
+use crate::compute::linalg::lent_array::LentArray;
 use crate::compute::matmul::{Matrix, MatrixBase, MatrixMut, Scalar};
 use crate::error::{Error, Result};
 use crate::kernel::SingleThread;
@@ -121,7 +122,7 @@ pub(super) fn solve_factored<T: Scalar>(
     let operands = Operands {
         inputs: vec![factors, b.clone()],
         output: MatrixMut::from(&mut x),
-        pivots: pivots.map(PivotArray::Read),
+        pivots: pivots.map(LentArray::Read),
     };
     LinalgCall::new(pool, name).run(Step::Solve(known), operands, alone_ns)?;
     if !is_finite(x.as_slice()) {

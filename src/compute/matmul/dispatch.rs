@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::array::SharedArray;
 use crate::compute::matmul::matrix::{Matrix, MatrixMut, Scalar, SharedMatrix};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernel::matmul::{
     self, Gemm, SCRATCH_ALIGN_BYTES, Strided, check_operands, multiply_batch, multiply_gram,
     scratch_bytes,
@@ -137,21 +137,19 @@ fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result
     let (team, descriptor) = invocation.argument::<(TeamDescriptor, MatmulDescriptor<T>)>()?;
     take_part(invocation, team, |invocation, member| {
         let find = |matrix: SharedMatrix, access| -> Result<(Strided<*mut T>, _)> {
-            let resolved =
-                invocation.cache.resolver.resolve(invocation.windows, &matrix.source, access)?;
+            let resolved = invocation.resolve(&matrix.source, access)?;
             Ok((matrix.place.in_array(resolved.as_ptr().cast()), resolved))
         };
-        let refuse = |error: Error| CodecError::Argument(error.to_string());
         let places = descriptor.gemm.as_ref().map(|operand| operand.place, |result| result.place);
         let found = descriptor.gemm.try_map(
             |operand| find(operand, Access::ReadOnly),
             |result| find(result, Access::ReadWrite),
         );
         // The resolved operands are kept until the end, because that keeps them mapped.
-        let found = found.map_err(refuse)?;
+        let found = found?;
         let gemm = found.as_ref().map(|operand| operand.0, |result| result.0);
         let (offset, len) = descriptor.scratch;
-        let scratch = invocation.windows.write(offset, len).map_err(refuse)?;
+        let scratch = invocation.windows.write(offset, len)?;
         debug_assert!(scratch.addr().is_multiple_of(SCRATCH_ALIGN_BYTES));
         let needed = scratch_needed::<T>(descriptor.work, places.sizes(), team.members_max);
         if len < needed {

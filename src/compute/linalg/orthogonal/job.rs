@@ -6,9 +6,10 @@ use std::ptr::null_mut;
 use serde::{Deserialize, Serialize};
 
 use crate::array::SharedArray;
+use crate::compute::linalg::lent_array::LentArray;
 use crate::compute::linalg::operands::check_finite;
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar, SharedMatrix};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernel::linalg::orthogonal::{
     Carver, EighMemory, Operand, QrMemory, Side, SvdMemory, apply_q, eigh, magnitude, qr, svd,
 };
@@ -83,28 +84,6 @@ pub(super) struct OrthogonalCall<'m, T> {
     pub(super) outputs: Vec<MatrixMut<'m, T>>,
 }
 
-/// The memory of a step.
-pub(super) enum Memory<'m, T> {
-    Read(&'m SharedArray<T>),
-    Written(&'m mut SharedArray<T>),
-}
-
-impl<T: Scalar> Memory<'_, T> {
-    fn source(&self) -> (Source, usize) {
-        match self {
-            Memory::Read(array) => (array.source(), array.len()),
-            Memory::Written(array) => (array.source(), array.len()),
-        }
-    }
-
-    fn local(self) -> *mut T {
-        match self {
-            Memory::Read(array) => array.as_slice().as_ptr().cast_mut(),
-            Memory::Written(array) => array.as_mut_slice().as_mut_ptr(),
-        }
-    }
-}
-
 /// The argument of the team's tasks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct StepDescriptor {
@@ -144,7 +123,7 @@ impl<T: Scalar> OrthogonalCall<'_, T> {
     /// # Panics
     ///
     /// If the shapes or the memory are not those of the step: a bug of a method of this module.
-    pub(super) fn run(self, memory: Memory<'_, T>, alone_ns: f64) -> Result<()> {
+    pub(super) fn run(self, memory: LentArray<'_, T>, alone_ns: f64) -> Result<()> {
         self.check(&memory);
         let OrthogonalCall { pool, name, step, shape, input, outputs } = self;
         let mut wide = SharedArray::<f64>::for_overwrite([step.memory_needed::<T>(shape)[1]])?;
@@ -167,7 +146,7 @@ impl<T: Scalar> OrthogonalCall<'_, T> {
             shape,
             input: input.as_ref().map(Matrix::shared).transpose()?,
             outputs: outputs.iter().map(MatrixMut::shared).collect::<Result<_>>()?,
-            memories: [memory.source(), (wide.source(), wide.len())],
+            memories: [(memory.source(), memory.len()), (wide.source(), wide.len())],
         };
         // The input is not an output, so the pool's retries apply.
         let job = TeamJob::new(pool.core(), name, pool.rules());
@@ -175,14 +154,14 @@ impl<T: Scalar> OrthogonalCall<'_, T> {
     }
 
     /// Checks the conditions of [`run`] on shapes and memory.
-    fn check(&self, memory: &Memory<'_, T>) {
+    fn check(&self, memory: &LentArray<'_, T>) {
         let OrthogonalCall { step, shape, input, outputs, .. } = self;
         let input = input.as_ref().map(|input| input.place.shape());
         let outputs: Vec<_> = outputs.iter().map(|output| output.place.shape()).collect();
         assert!(step.fits(*shape, input, &outputs), "{step:?} {shape:?}: {input:?} {outputs:?}");
-        let is_read = matches!(memory, Memory::Read(_));
+        let is_read = matches!(memory, LentArray::Read(_));
         assert_eq!(is_read, matches!(step, Step::Apply(..)), "{step:?} with other memory");
-        assert_eq!(memory.source().1, step.memory_needed::<T>(*shape)[0], "{step:?} {shape:?}");
+        assert_eq!(memory.len(), step.memory_needed::<T>(*shape)[0], "{step:?} {shape:?}");
     }
 }
 
@@ -195,19 +174,16 @@ fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result
         if memories.each_ref().map(|memory| memory.1) != needed {
             return Err(CodecError::Argument(format!("memory of other sizes: {descriptor:?}")));
         }
-        let find = |source: &Source, access| {
-            let resolver = &invocation.cache.resolver;
-            let resolved = resolver.resolve(invocation.windows, source, access);
-            resolved.map_err(|error: Error| CodecError::Argument(error.to_string()))
-        };
         // What is resolved is kept until the end, because that keeps it mapped.
-        let input_found = input.as_ref().map(|m| find(&m.source, Access::ReadOnly)).transpose()?;
-        let outputs_found = outputs.iter().map(|m| find(&m.source, Access::ReadWrite));
+        let input_found =
+            input.as_ref().map(|m| invocation.resolve(&m.source, Access::ReadOnly)).transpose()?;
+        let outputs_found =
+            outputs.iter().map(|m| invocation.resolve(&m.source, Access::ReadWrite));
         let outputs_found = outputs_found.collect::<std::result::Result<Vec<_>, _>>()?;
         let access =
             if matches!(step, Step::Apply(..)) { Access::ReadOnly } else { Access::ReadWrite };
-        let memory = find(&memories[0].0, access)?;
-        let wide = find(&memories[1].0, Access::ReadWrite)?;
+        let memory = invocation.resolve(&memories[0].0, access)?;
+        let wide = invocation.resolve(&memories[1].0, Access::ReadWrite)?;
         let place = |m: &SharedMatrix, first: *mut u8| m.place.in_array(first.cast::<T>());
         let of_input = input.as_ref().zip(input_found.as_ref());
         let of_outputs = outputs.iter().zip(&outputs_found);

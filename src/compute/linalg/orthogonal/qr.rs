@@ -2,9 +2,10 @@
 
 use crate::array::SharedArray;
 use crate::compute::linalg::job::Known;
+use crate::compute::linalg::lent_array::LentArray;
 use crate::compute::linalg::operands::solve_factored;
 use crate::compute::linalg::orthogonal::job::{
-    Memory, OrthogonalCall, Step, rescaled, scale_if_extreme, scale_of,
+    OrthogonalCall, Step, rescaled, scale_if_extreme, scale_of,
 };
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
 use crate::error::{Error, Result};
@@ -54,7 +55,7 @@ pub(super) fn factor<T: Scalar>(
     let (name, step, input) = ("brigade::Pool::qr", Step::Qr(scale), Some(a));
     let mut memory = OrthogonalCall::new_memory(step, shape)?;
     let call = OrthogonalCall { pool, name, step, shape, input, outputs: Vec::new() };
-    call.run(Memory::Written(&mut memory), shared_ns::<T>(m, n, m.min(n)))?;
+    call.run(LentArray::Written(&mut memory), shared_ns::<T>(m, n, m.min(n)))?;
     Ok(Qr { shape, scale, memory })
 }
 
@@ -318,7 +319,7 @@ impl<T: Scalar> Qr<T> {
         let alone_ns = shared_ns::<T>(m, output.place.cols, m.min(n));
         let outputs = vec![output];
         let call = OrthogonalCall { pool, name, step, shape, input: b, outputs };
-        call.run(Memory::Read(&self.memory), alone_ns)?;
+        call.run(LentArray::Read(&self.memory), alone_ns)?;
         Ok((product, scale))
     }
 }

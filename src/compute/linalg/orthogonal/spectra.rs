@@ -1,8 +1,9 @@
 //! Eigenvalues and singular values, with their vectors.
 
 use crate::array::SharedArray;
+use crate::compute::linalg::lent_array::LentArray;
 use crate::compute::linalg::operands::square;
-use crate::compute::linalg::orthogonal::job::{Memory, OrthogonalCall, Step, scale_of};
+use crate::compute::linalg::orthogonal::job::{OrthogonalCall, Step, scale_of};
 use crate::compute::linalg::orthogonal::qr::check_right;
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
 use crate::error::Result;
@@ -218,7 +219,7 @@ pub(super) fn eigenvalues<T: Scalar>(
     let outputs = vectors.iter_mut().map(MatrixMut::from).collect();
     let (name, input) = ("brigade::Pool::eigh", Some(a));
     let call = OrthogonalCall { pool, name, step, shape, input, outputs };
-    call.run(Memory::Written(&mut memory), shared_ns::<T>(n))?;
+    call.run(LentArray::Written(&mut memory), shared_ns::<T>(n))?;
     Ok((values("eigh", &memory, n)?, vectors))
 }
 
@@ -249,7 +250,7 @@ pub(super) fn singular_values<T: Scalar>(
     let outputs = vectors.iter_mut().map(MatrixMut::from).collect();
     let (name, input) = ("brigade::Pool::svd", Some(a));
     let call = OrthogonalCall { pool, name, step, shape, input, outputs };
-    call.run(Memory::Written(&mut memory), shared_ns::<T>(n))?;
+    call.run(LentArray::Written(&mut memory), shared_ns::<T>(n))?;
     if is_wide {
         vectors.reverse();
     }
