@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::common::alone::alone;
-use crate::matmul::faults::with_a_worker_killed;
+use crate::matmul::faults::{with_a_worker_killed, with_deaths_in_it};
 use brigade::{Error, Matrix, MatrixMut, Pool, Result, Scalar, SharedArray, Start};
 
 /// LAPACK's bound for its test ratios (LAPACK Working Note 41).
@@ -364,13 +364,10 @@ fn a_worker_killed_in_a_decomposition_is_named_or_comes_too_late() {
             }
             assert!(named > 0, "no kill hit a decomposition of kind {kind}");
             assert!(call(kind).unwrap() == right);
-            // The same kills, of which some hit the calls of a pool that repeats them.
-            for attempt in 0..8u32 {
-                let delay = whole * (attempt % 4) / 5;
-                let call = || decomposition(&repeating, &a, kind);
-                let (values, _) = with_a_worker_killed(&repeating, delay, call);
-                assert!(values.unwrap() == right, "{kind}: wrong values of a second attempt");
-            }
+            with_deaths_in_it(&repeating, || {
+                let values = decomposition(&repeating, &a, kind).unwrap();
+                assert!(values == right, "{kind}: wrong values of a second attempt");
+            });
         }
     });
 }

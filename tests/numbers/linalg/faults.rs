@@ -1,7 +1,7 @@
 //! Workers that die while a system is solved.
 
 use crate::common::alone::alone;
-use crate::matmul::faults::with_a_worker_killed;
+use crate::matmul::faults::{with_a_worker_killed, with_deaths_in_it};
 use std::time::Duration;
 
 use brigade::Pool;
@@ -15,15 +15,17 @@ fn a_factorisation_is_repeated_after_a_death_but_not_in_place() {
         let (a, spd) = (random(700, 700, 1), definite(700));
         let expected = repeating.lu(&a).unwrap();
         let factor = repeating.cholesky(&spd).unwrap();
+        with_deaths_in_it(&repeating, || {
+            let lu = repeating.lu(&a).unwrap();
+            assert_eq!(lu.pivots(), expected.pivots());
+            assert!(lu.factors() == expected.factors());
+        });
+        with_deaths_in_it(&repeating, || {
+            assert!(repeating.cholesky(&spd).unwrap().factor() == factor.factor());
+        });
         let mut died = 0;
         for delay_us in [0, 300, 1000, 3000] {
             let delay = Duration::from_micros(delay_us);
-            let (lu, _) = with_a_worker_killed(&repeating, delay, || repeating.lu(&a));
-            let lu = lu.unwrap();
-            assert_eq!(lu.pivots(), expected.pivots());
-            assert!(lu.factors() == expected.factors(), "after {delay:?}");
-            let (found, _) = with_a_worker_killed(&repeating, delay, || repeating.cholesky(&spd));
-            assert!(found.unwrap().factor() == factor.factor(), "after {delay:?}");
             let mut own = a.try_clone().unwrap();
             let in_place = || repeating.lu_in_place(&mut own);
             let (outcome, _) = with_a_worker_killed(&repeating, delay, in_place);
@@ -36,6 +38,5 @@ fn a_factorisation_is_repeated_after_a_death_but_not_in_place() {
             }
         }
         assert!(died > 0, "no kill hit a factorisation in place");
-        assert!(repeating.stats().restarts > died, "no kill hit a factorisation of a copy");
     });
 }

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use brigade::Error;
-use brigade::sync::{Owner, Ring, Timeout, Watch};
+#[cfg(feature = "raw-sync")]
+use brigade::sync::Ring;
+use brigade::sync::{Owner, Timeout, Watch};
 use nix::sys::signal::{Signal, raise};
 
 use super::stepping::{Child, Stage};
