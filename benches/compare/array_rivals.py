@@ -224,7 +224,10 @@ def sort(rival: str, arguments: dict) -> tuple[Callable, Callable]:
 
 
 def transform(rival: str, arguments: dict) -> Call:
-    """A Fourier transform of doubles. FFTW measures its plan, and writes into memory of its own."""
+    """A Fourier transform of doubles. FFTW measures its plan, and writes into memory of its own.
+
+    Without a limit it measures plans of a long transform for more than ten minutes.
+    """
     import numpy
 
     name, _, sides = arguments["call"].partition(" ")
@@ -249,6 +252,8 @@ def transform(rival: str, arguments: dict) -> Call:
     given = pyfftw.empty_aligned(x.shape, x.dtype)
     out_shape = (*shape[:-1], shape[-1] // 2 + 1) if name == "rfft" else shape
     out = given if name == "fft-in-place" else pyfftw.empty_aligned(out_shape, complex)
-    plan = pyfftw.FFTW(given, out, axes=axes, threads=threads, flags=("FFTW_MEASURE",))
+    plan = pyfftw.FFTW(
+        given, out, axes=axes, threads=threads, flags=("FFTW_MEASURE",), planning_timelimit=30.0
+    )
     given[:] = x
     return plan

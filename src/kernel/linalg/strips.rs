@@ -17,6 +17,7 @@ pub(super) fn panel_width(size: usize) -> usize {
     match size {
         0..=96 => 32,
         97..=384 => 64,
+        385..=900 => 96,
         _ => 128,
     }
 }

@@ -154,7 +154,7 @@ fn the_bits_of_the_factors_do_not_depend_on_the_number_of_members() {
         let place = f.place();
         by_team(members, place, |&f, team| {
             // SAFETY: the matrix lives on until the team has ended, and only the team uses it.
-            let failed = unsafe { cholesky(f, team)? };
+            let failed = unsafe { cholesky(f, f, team)? };
             assert_eq!(failed, None);
             Ok(())
         });
@@ -177,6 +177,17 @@ fn the_layout_of_a_matrix_does_not_change_the_bits() {
     unsafe { lu(place, at, &SingleThread::default()) }.unwrap();
     assert_eq!(found, pivots);
     assert!((0..130).all(|i| (0..130).all(|j| turned.at(j, i) == f.at(i, j))));
+    // L by rows of a copy, and by columns in place.
+    let (mut a, mut l) = (Dense::<f64>::definite(130), Dense::<f64>::random(130, 130, 8));
+    let mut turned =
+        Dense::<f64>::from_fn(130, 130, |i, j| if i > j { f64::NAN } else { a.at(j, i) });
+    let place = turned.place().transposed();
+    for (from, to) in [(a.place(), l.place()), (place, place)] {
+        // SAFETY: all live on, and only this call uses them.
+        assert_eq!(unsafe { cholesky(from, to, &SingleThread::default()) }.unwrap(), None);
+    }
+    assert!((0..130).all(|i| (0..130).all(|j| turned.at(j, i) == l.at(i, j))));
+    assert!((0..130).all(|i| (i + 1..130).all(|j| l.at(i, j) == 0.0)));
 }
 
 #[test]
@@ -207,7 +218,8 @@ fn nan_and_infinity_end_every_factorisation() {
             let mut a = Dense::<f64>::definite(100);
             a.data[at * 100 + at / 2] = bad;
             // SAFETY: the matrix is borrowed by this call alone.
-            let failed = unsafe { cholesky(a.place(), &SingleThread::default()) }.unwrap();
+            let failed =
+                unsafe { cholesky(a.place(), a.place(), &SingleThread::default()) }.unwrap();
             assert!(failed.is_some_and(|failed| failed <= at), "{bad} in row {at}: {failed:?}");
         }
     }
@@ -221,7 +233,7 @@ fn a_cholesky_factor_times_its_transpose_is_the_matrix() {
         // What lies above the diagonal is not used.
         (0..n).for_each(|i| f.data[i * n + i + 1..(i + 1) * n].fill(f64::NAN));
         // SAFETY: the matrix is borrowed by this call alone.
-        let failed = unsafe { cholesky(f.place(), &SingleThread::default()) }.unwrap();
+        let failed = unsafe { cholesky(f.place(), f.place(), &SingleThread::default()) }.unwrap();
         assert_eq!(failed, None);
         assert!((0..n).all(|i| (i + 1..n).all(|j| f.at(i, j) == 0.0)));
         let turned = Dense::<f64>::from_fn(n, n, |i, j| f.at(j, i));
@@ -240,7 +252,7 @@ fn the_first_pivot_that_is_not_positive_is_named() {
             let place = a.place();
             by_team(members, place, |&a, team| {
                 // SAFETY: the matrix lives on until the team has ended, and only the team uses it.
-                assert_eq!(unsafe { cholesky(a, team)? }, Some(at));
+                assert_eq!(unsafe { cholesky(a, a, team)? }, Some(at));
                 Ok(())
             });
         }
