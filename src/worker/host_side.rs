@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::error::{Error, Phase, Result};
@@ -317,8 +317,9 @@ impl HostSide {
                 let mut bytes = Vec::new();
                 self.queues().result_bytes.read(at, meta.len, &mut bytes)?;
                 let end = at.saturating_add((meta.len as u64).next_multiple_of(8));
-                self.queues().header.bytes_read.store(end, Ordering::Release);
-                self.wake_if_waiting();
+                let header = &self.queues().header;
+                header.bytes_read.store(end, Ordering::Release);
+                header.parked.wake_if_waiting(&header.waiting);
                 Encoded::copied(bytes)
             }
             Place::Span(_) => Encoded::copied(Vec::new()),
@@ -334,14 +335,6 @@ impl HostSide {
     pub(crate) fn reported_start_ns(&self, seq: u64) -> u64 {
         // Relaxed: made visible by the commit.
         self.queues().start(seq).load(Ordering::Relaxed)
-    }
-
-    fn wake_if_waiting(&self) {
-        // SeqCst: pairs with the fence in `ParkWord::park`, before which the worker sets `waiting`.
-        fence(Ordering::SeqCst);
-        if self.queues().header.waiting.load(Ordering::Relaxed) == 1 {
-            self.wake();
-        }
     }
 
     /// Requests a wake-up at the commit of task `seq`, or a later one; `u64::MAX` for none.

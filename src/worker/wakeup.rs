@@ -4,11 +4,12 @@
 //! then load the other side's word. One of the two fences comes first, so at least one side sees
 //! the other's store (fact M4 of `docs/internals/assumptions.md`).
 //!
-//! | sleeper | stores              | then loads          | the other side stores | then loads            |
-//! |---------|---------------------|---------------------|-----------------------|-----------------------|
-//! | worker  | `ParkWord` = 1      | claim word          | claim word (an offer) | `ParkWord`            |
-//! | worker  | `ParkWord` = 1      | room in its ring    | room (a drain)        | `ParkWord`            |
-//! | driver  | `DriverWord` = kind | result words        | result (a commit)     | `DriverWord`          |
+//! | sleeper | stores               | then loads   | the other side stores | then loads           |
+//! |---------|----------------------|--------------|-----------------------|----------------------|
+//! | worker  | `ParkWord` = 1       | claim word   | claim word (an offer) | `ParkWord`           |
+//! | worker  | `waiting`, then      | room in its  | room (a drain)        | `waiting`, then      |
+//! |         | `ParkWord` = 1       | byte ring    |                       | `ParkWord`           |
+//! | driver  | `DriverWord` = kind  | result words | result (a commit)     | `DriverWord`         |
 //!
 //! A worker that dies between the swap of the driver word and its wake-up has woken no thread. The
 //! supervisor notices the death and calls [`DriverWord::wake_joiner_anyway`].
@@ -69,6 +70,15 @@ impl ParkWord {
         fence(Ordering::SeqCst);
         if self.is_parked() && self.0.swap(0, Ordering::Relaxed) == 1 {
             futex::wake(&self.0, 1);
+        }
+    }
+
+    /// Host: wakes the worker if it has set `waiting` and sleeps. The caller has made room before.
+    pub(crate) fn wake_if_waiting(&self, waiting: &AtomicU32) {
+        // SeqCst: pairs with the fence in `park`, before which the worker sets `waiting`.
+        fence(Ordering::SeqCst);
+        if waiting.load(Ordering::Relaxed) == 1 {
+            self.wake();
         }
     }
 
@@ -238,6 +248,42 @@ mod loom_tests {
             }
         }
         loom::model(|| parked_worker_gets_an_offer(wake_without_fence));
+    }
+
+    /// A worker waits for room, as in `WorkerSide::write_to_ring`, but without a timeout.
+    fn waiting_worker_gets_room(wake: fn(&ParkWord, &AtomicU32)) {
+        let shared = Arc::new((ParkWord::new(), flag(), flag()));
+        let worker = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (parked, waiting, room) = &*shared;
+                waiting.store(1, Ordering::Relaxed);
+                assert!(parked.park(|| is_set(room), || (), None));
+                waiting.store(0, Ordering::Relaxed);
+            })
+        };
+        let (parked, waiting, room) = &*shared;
+        set(room);
+        wake(parked, waiting);
+        worker.join().unwrap();
+    }
+
+    #[test]
+    fn loom_a_worker_that_waits_for_room_misses_no_drain() {
+        loom::model(|| waiting_worker_gets_room(ParkWord::wake_if_waiting));
+    }
+
+    // The negative control: the fence in `wake` is too late for the load of `waiting`.
+    #[test]
+    #[should_panic(expected = "deadlock")]
+    fn loom_without_its_fence_the_host_misses_a_worker_that_waits_for_room() {
+        loom::model(|| {
+            waiting_worker_gets_room(|parked, waiting| {
+                if waiting.load(Ordering::Relaxed) == 1 {
+                    parked.wake();
+                }
+            });
+        });
     }
 
     /// The words of a driver and a worker: the host's mutex, the driver word, the awaited commit,
