@@ -132,7 +132,7 @@ impl<T: Element> ArrayRef<T> {
     /// or the whole new one, never a part, even if this program is killed. The new file keeps the
     /// owner, the permissions and the access control lists of the old one. When this returns the
     /// data is in the system's cache, not necessarily on the disk; see
-    /// [`to_npy_synced`](ArrayRef::to_npy_synced). A symbolic link stays, and leads to the new
+    /// [`to_npy_synced`](ArrayRef::to_npy_synced). A symbolic link stays, and points to the new
     /// file.
     ///
     /// Some regular files cannot be replaced: one that has a second name, is mounted, belongs to
@@ -184,8 +184,8 @@ impl<T: Element> ArrayRef<T> {
         let total_bytes = (header.len() + bytes.len()) as u64;
         let fail = |call, e: io::Error| match e.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                let (asked_bytes, limited_by) = (total_bytes, Limit::FileSystem);
-                Error::NoSpace { asked_bytes, free_bytes: 0, limited_by }
+                let (requested_bytes, limited_by) = (total_bytes, Limit::FileSystem);
+                Error::NoSpace { requested_bytes, free_bytes: 0, limited_by }
             }
             _ => Error::os(call, target.shown(), e),
         };

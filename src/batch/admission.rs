@@ -12,11 +12,11 @@ const TASK_BYTES_MIN: u64 = 1 << 20;
 /// What is known of the memory that a task needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MemoryRule {
-    /// Nothing; memory limits nothing.
+    /// Memory limits nothing.
     Unlimited,
-    /// So many bytes.
+    /// A fixed number of bytes for each task.
     PerTask(u64),
-    /// As much as the largest task so far.
+    /// The largest peak of a task so far.
     Measured,
 }
 
@@ -49,7 +49,7 @@ impl Admission {
         self.rule == MemoryRule::Measured
     }
 
-    /// Takes note of the memory that a task has needed.
+    /// Records the memory that a task has needed.
     pub(super) fn note(&mut self, bytes: u64) {
         if self.measures() {
             self.task_bytes = self.task_bytes.max(Some(bytes.max(TASK_BYTES_MIN)));
@@ -76,7 +76,7 @@ impl Admission {
                 bytes
             }
         };
-        // A small first task says little of the others: the number grows with what is known.
+        // The first task may be unusually small: the limit rises as more tasks are measured.
         let trusted = if self.measures() { self.measured.saturating_mul(2) } else { usize::MAX };
         let fitting = usize::try_from(capacity / task_bytes).unwrap_or(usize::MAX);
         Ok(fitting.min(trusted).max(1))

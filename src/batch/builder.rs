@@ -103,8 +103,8 @@ impl<'b> Batch<'b> {
 }
 
 impl<'b, S> Batch<'b, S> {
-    /// Reads what is done from this file, and writes to it what is done from now on. It is made
-    /// if it is not there, and locked while the batch runs. Default: no journal, nothing survives.
+    /// Reads the completed keys from this file, and appends each new outcome to it. The file is
+    /// created if it does not exist, and locked while the batch runs. Default: no journal.
     pub fn journal(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.journal = Some(path.into());
         self
@@ -141,8 +141,8 @@ impl<'b, S> Batch<'b, S> {
         self
     }
 
-    /// Runs keys again that have failed for good: those that failed, timed out or were quarantined.
-    /// Default: they are named in the [`Summary`], and do not run.
+    /// Runs keys again that have failed permanently: those that failed, timed out or were
+    /// quarantined. Default: they are named in the [`Summary`], and do not run.
     ///
     /// # Examples
     ///

@@ -29,14 +29,14 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// One that only [`request`](Interrupt::request) sets.
+    /// An interrupt that only [`request`](Interrupt::request) sets.
     #[must_use]
     pub const fn new() -> Interrupt {
         Interrupt { is_requested: AtomicBool::new(false), handler: None }
     }
 
-    /// One that the first SIGINT of this process (Ctrl-C) sets; the second SIGINT ends the process
-    /// at once.
+    /// An interrupt that the first SIGINT of this process (Ctrl-C) sets; the second SIGINT ends the
+    /// process at once.
     ///
     /// A terminal sends SIGINT to all programs in its foreground, those that tasks have started
     /// too. A key that fails from then on is therefore not counted as failed: it runs again in

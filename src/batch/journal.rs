@@ -98,8 +98,7 @@ impl Journal {
             self.is_torn = false;
         }
         self.append().map_err(|e| {
-            // What was written of a line is not to stay. If it does, the next call or the next run
-            // removes it.
+            // Removes the partly written line. If that fails, the next call or the next run does.
             self.is_torn = self.file.set_len(self.whole_bytes).is_err();
             self.failed("write", e)
         })?;

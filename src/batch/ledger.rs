@@ -23,7 +23,7 @@ struct Known {
     attempts: u32,
     /// Deaths since the last attempt that ended otherwise.
     deaths: u32,
-    /// Why it failed for good in an earlier run, until this run meets it.
+    /// Why it failed permanently in an earlier run; taken when this run reaches the key.
     error: Option<String>,
     /// This run has met it.
     is_met: bool,
@@ -35,7 +35,7 @@ pub struct Attempt {
     pub(super) key: Key,
     /// From 1.
     pub(super) number: u32,
-    /// Nothing else may run meanwhile: its worker has died for want of memory.
+    /// Nothing else may run meanwhile: its worker ran out of memory.
     pub(super) is_alone: bool,
 }
 
@@ -68,13 +68,13 @@ pub(super) enum Decision {
     Repeated,
     /// It is done.
     Done,
-    /// It has failed for good in an earlier run.
+    /// It has failed permanently in an earlier run.
     Failed(KeyReport),
     Run(Attempt),
 }
 
 impl Ledger {
-    /// Takes note of how an attempt ended.
+    /// Records how an attempt ended.
     pub(super) fn note(&mut self, report: &KeyReport) {
         let known = match self.known.get_mut(&report.key) {
             Some(known) => known,

@@ -12,7 +12,7 @@
 //!   output by an [`OutputFile`] therefore leaves every output complete, whatever ends the batch.
 //! - A line of the journal is appended whole after the function has returned. A run that was killed
 //!   while it wrote leaves at most one torn line at the end, which the next run removes.
-//! - A key that kills its worker runs once more, and alone if it died for want of memory. After the
+//! - A key that kills its worker runs once more, and alone if it ran out of memory. After the
 //!   second death it is quarantined, with the report of the death.
 //! - Two runs never write to one journal: the second is refused.
 //! - At most 64 keys a worker are under way at once, however many there are.

@@ -47,7 +47,7 @@ pub struct OutputFile {
 }
 
 impl OutputFile {
-    /// Begins a file that will be at `path`. A symbolic link stays, and leads to the new file.
+    /// Begins a file that will be at `path`. A symbolic link stays, and points to the new file.
     ///
     /// # Errors
     ///
@@ -171,7 +171,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("brigade-failed-{}", std::process::id()));
         let mut file = OutputFile::create(&path).unwrap();
         let whole = std::mem::replace(&mut file.writer, BufWriter::new(File::open("/").unwrap()));
-        // As an encoder does whose `Drop` flushes: nobody sees this error.
+        // Like an encoder that flushes in `Drop`, where the error is lost.
         drop(BufWriter::with_capacity(1 << 20, &mut file).write(&[1; 100_000]));
         file.writer = whole;
         let _ = file.write(b"the end");

@@ -1,4 +1,4 @@
-//! How far a batch has come, and a printer of that.
+//! The progress of a batch, and a printer of it.
 
 use std::fmt;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The time between two lines where there is no terminal.
 const LINES_APART: Duration = Duration::from_secs(10);
 
-/// How far a batch has come.
+/// The progress of a batch.
 ///
 /// # Examples
 ///
@@ -34,7 +34,7 @@ pub struct BatchProgress {
     pub done: usize,
     /// Keys that earlier runs have done, and keys that were given twice.
     pub skipped: usize,
-    /// Keys that have failed for good, in this run or in an earlier one.
+    /// Keys that have failed permanently, in this run or in an earlier one.
     pub failed: usize,
     /// Of these, how many failed in this run.
     pub failed_now: usize,

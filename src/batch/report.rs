@@ -32,7 +32,7 @@ pub enum KeyOutcome {
     TimedOut,
     /// Its worker died. The key runs once more.
     Died,
-    /// Its worker died for want of memory. The key runs once more, alone.
+    /// Its worker ran out of memory. The key runs once more, alone.
     OutOfMemory,
     /// Its worker died for the second time. The key runs no more.
     Quarantined,
@@ -48,7 +48,7 @@ const NAMES: [(KeyOutcome, &str); 6] = [
 ];
 
 impl KeyOutcome {
-    /// Whether the key has failed for good: it runs again only with
+    /// Whether the key has failed permanently: it runs again only with
     /// [`retry_failed`](crate::batch::Batch::retry_failed).
     #[must_use]
     pub fn is_failure(self) -> bool {

@@ -50,7 +50,7 @@ enum Next {
     Run(Attempt),
     /// Nothing: keys were skipped for as long as may be.
     Later,
-    /// Nothing before a task that is under way has ended.
+    /// Nothing until a running task ends.
     Nothing,
 }
 
@@ -195,10 +195,10 @@ where
         false
     }
 
-    /// Waits until a task has ended, at most `patience`, and takes the outcomes of all that have.
-    fn collect(&mut self, patience: Duration) -> Result<()> {
+    /// Waits until a task has ended, at most `timeout`, and takes the outcomes of all that have.
+    fn collect(&mut self, timeout: Duration) -> Result<()> {
         let handles = self.flights.iter().map(|flight| &flight.handle);
-        let Ok(waited) = wait(handles, ReturnWhen::FirstCompleted, Some(patience)) else {
+        let Ok(waited) = wait(handles, ReturnWhen::FirstCompleted, Some(timeout)) else {
             return Ok(());
         };
         // From the last, so that the positions stay right.
@@ -315,7 +315,7 @@ where
     fn drop(&mut self) {
         self.stop();
         while !self.flights.is_empty() {
-            // A panic is under way, which says more.
+            // A panic is under way, whose message says more.
             let _ = self.collect(TICK);
         }
         let _ = self.commit();

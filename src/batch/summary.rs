@@ -1,11 +1,11 @@
-//! What a run of a batch has come to.
+//! The outcome of a run of a batch.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::batch::report::KeyReport;
 
-/// What a run of a batch has come to. Its `Display` names each key that failed, with the cause.
+/// The outcome of a run of a batch. Its `Display` names each key that failed, with the cause.
 ///
 /// # Examples
 ///
@@ -31,7 +31,7 @@ pub struct Summary {
     pub skipped: usize,
     /// Keys that were given twice; each ran once.
     pub repeated: usize,
-    /// The last attempt at each key that has failed for good, in this run or in an earlier one.
+    /// The last attempt at each key that has failed permanently, in this run or in an earlier one.
     pub failed: Vec<KeyReport>,
     /// The sum of what the function returned for the keys that this run has done, in bytes.
     pub bytes: u64,

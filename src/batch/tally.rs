@@ -1,4 +1,4 @@
-//! What has come of the keys of a run so far.
+//! The progress of a run, key by key.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -11,8 +11,8 @@ use crate::batch::summary::Summary;
 use crate::error::Result;
 use crate::exit::ExitReason;
 
-/// What has come of the keys of a run so far: which are to run, how attempts ended, and the journal
-/// that says so. `brigade-mpi` has one on rank 0, for keys that run on all ranks.
+/// The progress of a run: the keys that are still to run, the outcomes so far, and the journal that
+/// records them. `brigade-mpi` has one on rank 0, for keys that run on all ranks.
 #[derive(Debug)]
 pub struct Tally {
     journal: Option<Journal>,
@@ -24,7 +24,7 @@ pub struct Tally {
     alone: VecDeque<Attempt>,
     start: Instant,
     pub(super) summary: Summary,
-    /// Keys that have failed for good in this run.
+    /// Keys that have failed permanently in this run.
     pub(super) failed_now: usize,
 }
 
@@ -48,7 +48,7 @@ impl Tally {
         }
     }
 
-    /// The attempt that is to be made now at a key that the run meets, if there is one.
+    /// The next attempt at `key`; `None` if the run skips it, or runs it later.
     pub fn meet(&mut self, key: Key) -> Option<Attempt> {
         match self.ledger.decide(key, self.retries_failed) {
             Decision::Repeated => self.summary.repeated += 1,
@@ -78,8 +78,8 @@ impl Tally {
         }
     }
 
-    /// What a death of its worker is for a key. Whether it died because it got no memory, the
-    /// kernel says, or Rust's allocator printed its line before it aborted.
+    /// The outcome of a key whose worker died: `OutOfMemory` if the kernel killed it for memory, or
+    /// if Rust's allocator printed its message before the worker aborted.
     pub fn death_of(
         &self,
         key: &Key,
@@ -97,7 +97,7 @@ impl Tally {
         self.ledger.death_of(key, is_killed_for_memory || is_refused)
     }
 
-    /// Takes note of how an attempt ended; [`commit`](Tally::commit) writes it.
+    /// Records how an attempt ended; [`commit`](Tally::commit) writes it.
     pub fn record(&mut self, mut report: KeyReport) {
         report.error = report.error.map(shortened);
         self.ledger.note(&report);

@@ -123,8 +123,8 @@ pub(crate) fn create_reserved(path: &Path, size_bytes: u64, header: &[u8]) -> Re
     })?;
     let fail = |e: io::Error| match e.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            let (asked_bytes, limited_by) = (size_bytes, Limit::FileSystem);
-            Error::NoSpace { asked_bytes, free_bytes: 0, limited_by }
+            let (requested_bytes, limited_by) = (size_bytes, Limit::FileSystem);
+            Error::NoSpace { requested_bytes, free_bytes: 0, limited_by }
         }
         _ => Error::os("pwrite", shown.clone(), e),
     };
@@ -158,7 +158,7 @@ fn write_zeros(file: &File, size_bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// What one look at an open file tells.
+/// The identity and size of an open file, read at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileState {
     pub(crate) id: FileId,
@@ -288,8 +288,8 @@ pub(crate) fn check_room(
         false => (room_bytes, Limit::FileSystem),
     };
     if total_bytes > free_bytes {
-        let asked_bytes = total_bytes;
-        return Err(Error::NoSpace { asked_bytes, free_bytes, limited_by });
+        let requested_bytes = total_bytes;
+        return Err(Error::NoSpace { requested_bytes, free_bytes, limited_by });
     }
     Ok(())
 }

@@ -177,7 +177,7 @@ pub(crate) fn settled_thread_count() -> io::Result<usize> {
         if thread_count()? == 1 {
             break;
         }
-        #[expect(clippy::disallowed_methods, reason = "nothing tells when a thread is unlisted")]
+        #[expect(clippy::disallowed_methods, reason = "no event for a thread that leaves /proc")]
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     thread_count()

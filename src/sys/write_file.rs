@@ -8,7 +8,7 @@
 //! - To a descriptor of this process (`/dev/stdout`, `/dev/fd/3`) they are written at its position.
 //!
 //! The file that the kernel opens decides, not the text of the path: a path is replaced only if it
-//! leads to the file that was opened.
+//! points to the file that was opened.
 
 #![allow(unsafe_code)]
 
@@ -70,7 +70,7 @@ fn resolve(path: &Path) -> io::Result<PathTarget> {
     Err(io::Error::from_raw_os_error(libc::ELOOP))
 }
 
-/// A duplicate of the descriptor of this process that `path` leads to, which shares the position
+/// A duplicate of the descriptor of this process that `path` points to, which shares the position
 /// with the original. `None` if it leads elsewhere.
 ///
 /// # Errors
@@ -239,7 +239,7 @@ impl Destination {
     }
 }
 
-/// Opens the file at `path`, which leads to `place`.
+/// Opens the file at `path`, which points to `place`.
 fn open(path: &Path, place: PathTarget) -> io::Result<Method> {
     let file = File::options().write(true).custom_flags(libc::O_NOCTTY).open(path)?;
     let metadata = file.metadata()?;

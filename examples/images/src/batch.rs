@@ -14,10 +14,10 @@ use crate::task::Job;
 /// How many workers may die in a loop over one picture. A batch has its own rule.
 const DEATHS_MAX: u32 = 8;
 
-/// What has come of a folder.
+/// The outcome of a folder.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What has come of its files.
+    /// The outcome of its files.
     pub summary: Summary,
     /// What is no file, or cannot be read, and why.
     pub refused: Vec<(PathBuf, String)>,

@@ -14,7 +14,7 @@ pub enum Failure {
     /// The file has no bytes.
     #[error("the file is empty (0 bytes)")]
     Empty,
-    /// The path leads to a folder, a pipe or a device.
+    /// The path points to a folder, a pipe or a device.
     #[error("not a regular file")]
     NotAFile,
     /// The content is of no format that is known.

@@ -97,7 +97,7 @@ struct Failed {
 }
 
 impl Outcome {
-    /// Writes what has come of the folder, as text or as a line of JSON.
+    /// Writes the outcome of the folder, as text or as a line of JSON.
     ///
     /// # Errors
     ///

@@ -21,7 +21,7 @@ use crate::report::Stop;
 /// How often a picture may kill the worker that decodes or encodes it.
 const ATTEMPTS: u32 = 3;
 
-/// What has come of a picture: the line that `--json` prints.
+/// The outcome of a picture: the line that `--json` prints.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
     op: &'static str,
@@ -42,7 +42,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Writes what has come of the picture, as text or as a line of JSON.
+    /// Writes the outcome of the picture, as text or as a line of JSON.
     ///
     /// # Errors
     ///

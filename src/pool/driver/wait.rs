@@ -208,9 +208,10 @@ impl Core {
         self.arm_supervisor(&mut state);
     }
 
-    /// Makes the workers ring the supervisor from now on, unless a joining thread sleeps. That is
-    /// woken instead, to see what this thread has changed: tasks may have been offered that it does
-    /// not know, and a worker may have died between changing the driver word and its wake-up.
+    /// Makes the workers ring the supervisor from now on, unless a joining thread sleeps. In
+    /// that case it wakes the joining thread: this thread may have offered tasks that the other has
+    /// not seen, or a worker may have died after it changed the driver word and before it woke a
+    /// thread.
     pub(crate) fn arm_supervisor(&self, state: &mut State) {
         // Relaxed: a hint for a spinning thread, whose queue pairs may be outdated.
         self.driver_turns.fetch_add(1, Ordering::Relaxed);

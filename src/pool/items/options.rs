@@ -239,10 +239,10 @@ impl<'p> Options<'p> {
         self.submit_into_room(function, argument)
     }
 
-    /// The same, but waits for room in the queue for `patience` at most; `None` if there is none.
+    /// The same, but waits for room in the queue for `timeout` at most; `None` if there is none.
     pub(crate) fn submit_within<F, A, R>(
         &self,
-        patience: Duration,
+        timeout: Duration,
         function: F,
         argument: A,
     ) -> Result<Option<Handle<R>>>
@@ -252,7 +252,7 @@ impl<'p> Options<'p> {
         R: Serialize + DeserializeOwned,
     {
         self.pool.core.check(self.rules)?;
-        let _room = match self.pool.core.reserve_timeout(patience) {
+        let _room = match self.pool.core.reserve_timeout(timeout) {
             Err(Error::TimedOut { .. }) => return Ok(None),
             room => room?,
         };

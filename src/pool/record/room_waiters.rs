@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::task::Waker;
 
-/// The futures that wait for room. A future has one number until it ends: if it was woken in vain,
-/// it is again before those that came later.
+/// The futures that wait for room. A future keeps its number until it ends: if it was woken and
+/// found no room, it is still before those that came later.
 #[derive(Debug, Default)]
 pub(crate) struct RoomWaiters {
     /// Those that are not woken yet. The lowest number is woken first.
