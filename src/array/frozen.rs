@@ -16,7 +16,7 @@ use crate::array::shared_array::SharedArray;
 use crate::array::wire_handle::WireHandle;
 use crate::error::Result;
 use crate::object::source::Source;
-use crate::object::transfer::{self, LeasedBytes, Refusal, Taken};
+use crate::object::transfer::{self, LeasedBytes, Received, Refusal};
 use crate::region::arena::Span;
 use crate::shape::Shape;
 use crate::sys::fork::Instance;
@@ -115,8 +115,10 @@ impl<T: Pod> Frozen<T> {
         len: usize,
     ) -> std::result::Result<Frozen<T>, Refusal> {
         let (place, start) = match transfer::take_frozen::<T>(slot, len)? {
-            Taken::Host(span) => (FrozenBacking::Host(Arc::clone(&span)), span.as_ptr()),
-            Taken::Worker(leased) => (FrozenBacking::Worker(Arc::clone(&leased)), leased.as_ptr()),
+            Received::Host(span) => (FrozenBacking::Host(Arc::clone(&span)), span.as_ptr()),
+            Received::Worker(leased) => {
+                (FrozenBacking::Worker(Arc::clone(&leased)), leased.as_ptr())
+            }
         };
         // SAFETY: `take_frozen` checked that this many aligned elements of that size were leased;
         // `place` keeps them, and they are not written: points 4 and 6 of the argument in

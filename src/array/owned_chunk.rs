@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::array::send_error::SendError;
 use crate::array::wire_handle::WireHandle;
 use crate::error::Error;
-use crate::object::transfer::{self, ChunkOwner, OwnerCell, Parent, Part, Taken};
+use crate::object::transfer::{self, ChunkOwner, OwnerCell, Parent, Part, Received};
 use crate::sys::fork::Instance;
 
 /// A chunk of an array that one task at a time owns: it moves into a task, and back with the task's
@@ -298,11 +298,11 @@ impl<'de, T: Pod> Deserialize<'de> for OwnedChunk<T> {
         let taken = transfer::take_chunk::<T>(wire.slot, len)
             .map_err(|refusal| D::Error::custom(transfer::noted(refusal)))?;
         let (owner, offset) = match taken {
-            Taken::Host(part) => {
+            Received::Host(part) => {
                 let offset = part.offset_bytes.checked_div(size_of::<T>()).unwrap_or(0);
                 (ChunkOwner::Host(part), offset)
             }
-            Taken::Worker(leased) => (ChunkOwner::Worker(leased), wire.offset()),
+            Received::Worker(leased) => (ChunkOwner::Worker(leased), wire.offset()),
         };
         Ok(OwnedChunk::of(owner, offset, len))
     }

@@ -43,12 +43,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// There is less memory than requested. Request less, free arrays, or raise the limit.
     #[error(
-        "no space for {asked_bytes} bytes: {free_bytes} bytes are free, limited by {limited_by}; \
+        "no space for {requested_bytes} bytes: {free_bytes} bytes are free, limited by {limited_by}; \
          free arrays or raise that limit"
     )]
     NoSpace {
         /// The requested memory, in bytes.
-        asked_bytes: u64,
+        requested_bytes: u64,
         /// The most that could have been granted, in bytes.
         free_bytes: u64,
         /// The limit that was reached.
@@ -116,7 +116,7 @@ pub enum Error {
     /// A system with this matrix has no solution, or infinitely many.
     #[error(
         "{operation}: the matrix{} is singular, pivot {pivot} of its factorisation is zero; \
-         check its rows and columns for some that depend on others",
+         some of its rows or columns are linearly dependent",
         InStack(*.member)
     )]
     Singular {
@@ -280,7 +280,9 @@ pub enum Error {
         ours: u64,
     },
     /// A wait reached its time limit.
-    #[error("timed out after {after:?} waiting for {what}; wait longer, or cancel what delays it")]
+    #[error(
+        "timed out after {after:?} waiting for {what}; wait longer, or cancel the tasks ahead of it"
+    )]
     TimedOut {
         /// The awaited event or resource.
         what: &'static str,

@@ -3,8 +3,8 @@
 //! A team is that of `team.rs`, whose members meet once before the user's function begins. So the
 //! members and their ranks are fixed in the function.
 //!
-//! **A member that returns leaves**: it breaks the barrier, because the others would wait for it in
-//! vain. A barrier that was complete counts (`sync/team.rs`), so members that return after the
+//! **A member that returns leaves**: it breaks the barrier; otherwise the others would wait for it
+//! for ever. A barrier that was complete counts (`sync/team.rs`), so members that return after the
 //! same last barrier do not disturb each other.
 //!
 //! **Exchange.** Each member has two buffers. Its barriers have the numbers 2, 3, ... after the one
@@ -79,7 +79,7 @@ impl std::error::Error for TeamBroken {}
 
 /// The buffers for exchanges, in the arena.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Board {
+struct ExchangeBuffers {
     offset: u64,
     /// The most bytes of one exchange of one member.
     capacity: usize,
@@ -87,14 +87,14 @@ struct Board {
     members_max: usize,
 }
 
-impl Board {
+impl ExchangeBuffers {
     fn slot_bytes(capacity: usize) -> Option<usize> {
         capacity.checked_add(HEADER_BYTES)?.checked_next_multiple_of(64)
     }
 
     /// The offset of a member's buffer for barriers of this parity.
     fn slot(self, rank: usize, parity: u64) -> u64 {
-        let bytes = Board::slot_bytes(self.capacity).unwrap_or(0) as u64;
+        let bytes = ExchangeBuffers::slot_bytes(self.capacity).unwrap_or(0) as u64;
         self.offset + bytes * (2 * rank as u64 + parity)
     }
 }
@@ -103,7 +103,7 @@ impl Board {
 pub struct TeamMember<'a> {
     member: &'a Member,
     windows: &'a Windows,
-    board: Board,
+    buffers: ExchangeBuffers,
     /// The number of the barrier that it has reached; 1 is the one that has fixed the members.
     barriers: Cell<u64>,
     is_broken: Cell<bool>,
@@ -114,15 +114,15 @@ impl<'a> TeamMember<'a> {
     fn new(
         member: &'a Member,
         windows: &'a Windows,
-        board: Board,
+        buffers: ExchangeBuffers,
     ) -> std::result::Result<TeamMember<'a>, CodecError> {
         let size = member.members();
-        if size > board.members_max {
-            let text = format!("a team of {size} with buffers for {}", board.members_max);
+        if size > buffers.members_max {
+            let text = format!("a team of {size} with buffers for {}", buffers.members_max);
             return Err(CodecError::Argument(text));
         }
         let (barriers, is_broken) = (Cell::new(1), Cell::new(false));
-        let own = TeamMember { member, windows, board, barriers, is_broken };
+        let own = TeamMember { member, windows, buffers, barriers, is_broken };
         own.write(0, &[]);
         own.write(1, &[]);
         Ok(own)
@@ -198,7 +198,7 @@ impl<'a> TeamMember<'a> {
         ranks: &[usize],
     ) -> std::result::Result<Vec<Vec<T>>, TeamBroken> {
         let bytes: &[u8] = bytemuck::cast_slice(own);
-        let (capacity, size) = (self.board.capacity, self.size());
+        let (capacity, size) = (self.buffers.capacity, self.size());
         assert!(bytes.len() <= capacity, "{} bytes exceed exchange_bytes, {capacity}", bytes.len());
         assert!(ranks.iter().all(|&rank| rank < size), "a rank of {ranks:?} in a team of {size}");
         if self.is_broken.get() {
@@ -212,11 +212,11 @@ impl<'a> TeamMember<'a> {
 
     /// Writes what this member gives at barrier `number`; 0 and 1 with nothing at the start.
     fn write(&self, number: u64, bytes: &[u8]) {
-        let slot = self.board.slot(self.rank(), number % 2);
+        let slot = self.buffers.slot(self.rank(), number % 2);
         let mut header = [0; HEADER_BYTES];
         header[..8].copy_from_slice(&number.to_le_bytes());
         header[8..].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
-        // SAFETY: the buffer is this member's, because the board has at least as many as the team
+        // SAFETY: the buffer is this member's, because there are at least as many as the team
         // has members, and ranks differ; nobody reads it now, by steps 1 and 4 of the module.
         let written = unsafe { self.windows.copy_in(slot, &header) };
         written.expect("the host reserved the buffers");
@@ -227,7 +227,7 @@ impl<'a> TeamMember<'a> {
 
     /// What member `rank` gave at barrier `number`, which this member has just passed.
     fn read<T: Pod>(&self, rank: usize, number: u64) -> Vec<T> {
-        let slot = self.board.slot(rank, number % 2);
+        let slot = self.buffers.slot(rank, number % 2);
         let read = |offset, len| {
             // SAFETY: the owner does not write this buffer now, by step 4 of the module; the caller
             // has compared the rank with the size of the team.
@@ -248,7 +248,7 @@ impl<'a> TeamMember<'a> {
             number - 1
         );
         let len = usize::try_from(word(8)).unwrap_or(usize::MAX);
-        assert!(len <= self.board.capacity, "member {rank} gave {len} bytes");
+        assert!(len <= self.buffers.capacity, "member {rank} gave {len} bytes");
         let each = size_of::<T>().max(1);
         assert!(len % each == 0, "member {rank} gave {len} bytes, for elements of {each}");
         let bytes = read(slot + HEADER_BYTES as u64, len);
@@ -433,15 +433,15 @@ impl TeamOptions<'_> {
         core.check(self.rules)?;
         let capacity = self.exchange_bytes;
         let job = TeamJob::new(core, std::any::type_name::<F>(), self.rules);
-        let slot_bytes = Board::slot_bytes(capacity).filter(|_| capacity <= 1 << 30);
+        let slot_bytes = ExchangeBuffers::slot_bytes(capacity).filter(|_| capacity <= 1 << 30);
         let Some(slot_bytes) = slot_bytes else {
             return Err(Error::invalid("exchange_bytes", capacity, "at most 1073741824 bytes"));
         };
         let members_max = job.members_max();
         let span = core.arena.reserve(2 * slot_bytes * members_max, Contents::Stale)?;
-        let board = Board { offset: span.offset(), capacity, members_max };
+        let buffers = ExchangeBuffers { offset: span.offset(), capacity, members_max };
         let mut values: Vec<(usize, R)> =
-            job.run_all(run_member::<F, A, R>, &(board, &argument))?;
+            job.run_all(run_member::<F, A, R>, &(buffers, &argument))?;
         values.sort_by_key(|&(rank, _)| rank);
         Ok(values.into_iter().map(|(_, value)| value).collect())
     }
@@ -454,19 +454,21 @@ where
     A: Serialize + DeserializeOwned,
     R: Serialize + DeserializeOwned,
 {
-    let (team, (board, argument)) = invocation.argument::<(TeamDescriptor, (Board, A))>()?;
+    let (team, (buffers, argument)) =
+        invocation.argument::<(TeamDescriptor, (ExchangeBuffers, A))>()?;
     take_part(invocation, team, |invocation, member| {
         // From here on members and ranks are fixed.
         if let Err(died) = member.barrier() {
             return Ok(Err(died));
         }
-        let own = TeamMember::new(member, invocation.windows, board)?;
+        let own = TeamMember::new(member, invocation.windows, buffers)?;
         // SAFETY: this trampoline is named only where a value of the type `F` was given.
         let function = unsafe { function_value::<F>() };
         let value = function(&own, argument);
         let rank = member.rank();
         member.leave();
-        // A member that has seen a broken barrier has no value, whatever it makes of that.
+        // A member that has seen a broken barrier returns no value, even if its function ignored
+        // the error.
         let value = value.ok().filter(|_| !own.is_broken.get());
         Ok(value.map(|value| (rank, value)).ok_or(PeerDied))
     })

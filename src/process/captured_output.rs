@@ -42,10 +42,10 @@ impl CapturedOutput {
     /// [`Error::Os`] if no descriptor is available.
     fn start(supervisor: &Arc<Supervisor>) -> Result<(Arc<CapturedOutput>, OwnedFd)> {
         let (read, write) = pipe::pair().map_err(|e| Error::os("pipe2", "a standard stream", e))?;
-        let tail = Arc::new(CapturedOutput { pipe: read, buffer: Mutex::default() });
-        let token = supervisor.add(Arc::clone(&tail) as Arc<dyn Handler>)?;
-        tail.lock().watched = Some((Arc::downgrade(supervisor), token));
-        Ok((tail, write))
+        let captured = Arc::new(CapturedOutput { pipe: read, buffer: Mutex::default() });
+        let token = supervisor.add(Arc::clone(&captured) as Arc<dyn Handler>)?;
+        captured.lock().watched = Some((Arc::downgrade(supervisor), token));
+        Ok((captured, write))
     }
 
     /// The last bytes that were written, at most some kibibytes. If more was written, the text
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn a_tail_is_up_to_date_and_begins_with_a_line() {
         let supervisor = Supervisor::current().unwrap();
-        let (tail, write) = CapturedOutput::start(&supervisor).unwrap();
+        let (captured, write) = CapturedOutput::start(&supervisor).unwrap();
         let mut writer = std::fs::File::from(write);
         let line = "0123456789".repeat(10) + "\n";
         for _ in 0..10_000 {
@@ -216,13 +216,13 @@ mod tests {
         }
         // More than the pipe holds, so the supervisor must read.
         let text = loop {
-            let text = tail.text();
+            let text = captured.text();
             if text.len() == KEPT_BYTES / line.len() * line.len() {
                 break text;
             }
         };
         assert!(text.lines().all(|found| found.len() + 1 == line.len()));
         drop(writer);
-        tail.stop();
+        captured.stop();
     }
 }

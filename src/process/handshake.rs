@@ -44,7 +44,7 @@ pub(super) struct Handshake {
     pub(super) pidfd: Option<OwnedFd>,
 }
 
-/// A server's answer to the greeting: the supervisor reads it, other threads wait for it.
+/// A server's answer to the handshake: the supervisor reads it, other threads wait for it.
 #[derive(Default)]
 pub(super) struct Answer {
     state: Mutex<AnswerState>,
@@ -59,7 +59,7 @@ enum AnswerState {
     /// It can fork.
     Ready,
     /// It cannot fork, for this reason.
-    Refused(Error),
+    Rejected(Error),
     /// The same; the reason was returned before.
     Reported,
 }
@@ -83,7 +83,7 @@ impl Answer {
     pub(super) fn set(&self, answer: Result<()>) {
         let mut state = self.lock();
         if matches!(*state, AnswerState::Awaited) {
-            *state = answer.map_or_else(AnswerState::Refused, |()| AnswerState::Ready);
+            *state = answer.map_or_else(AnswerState::Rejected, |()| AnswerState::Ready);
             self.changed.notify_all();
         }
     }
@@ -115,13 +115,13 @@ impl Answer {
             AnswerState::Reported => {
                 return Err(spawn_error("it has refused to serve, and has ended"));
             }
-            AnswerState::Refused(Error::MultiThreaded { threads, names }) => {
+            AnswerState::Rejected(Error::MultiThreaded { threads, names }) => {
                 return Err(Error::MultiThreaded { threads: *threads, names: names.clone() });
             }
-            AnswerState::Refused(_) => {}
+            AnswerState::Rejected(_) => {}
         }
         match std::mem::replace(&mut *state, AnswerState::Reported) {
-            AnswerState::Refused(error) => Err(error),
+            AnswerState::Rejected(error) => Err(error),
             _ => unreachable!("matched above, under the same lock"),
         }
     }

@@ -41,7 +41,7 @@ pub(super) fn socket(fd: OwnedFd) -> Result<(Socket, Peer), String> {
     Ok((socket, peer))
 }
 
-/// Checks that `host`, which came with the greeting, is the process that made the socket, and runs
+/// Checks that `host`, which came with the handshake, is the process that made the socket, and runs
 /// this process's executable.
 ///
 /// If the kernel does not let this process inspect the other's executable, because that has changed

@@ -1,10 +1,10 @@
 //! A fork server that another forks, to run a function first.
 //!
-//! 1. The host makes a socket, sends its greeting, and requests a child of the server above, which
+//! 1. The host makes a socket, sends its handshake, and requests a child of the server above, which
 //!    gets the other end. Requests for children of the new server wait in that socket.
 //! 2. The child waits for its permit, which the host sends when it has the child's pidfd, and runs
 //!    its entry. If that fails, it reports the reason and ends ([`refuse`]). Else it
-//!    serves ([`serve`]): it reads the greeting, and answers as every server does, so it must have
+//!    serves ([`serve`]): it reads the handshake, and answers as every server does, so it must have
 //!    one thread.
 //! 3. Its end is reported by the server above, with the reason; an end of file before that makes
 //!    the host kill it. It ends with the server above, by its parent-death signal, with the host,
@@ -35,7 +35,7 @@ pub(crate) const NAME: &str = "brigade-preload";
 /// The most bytes of a reason; a pipe has room for them.
 const REASON_BYTES_MAX: usize = 4096;
 
-/// Serves at this socket, in the child. The greeting must repeat `token`.
+/// Serves at this socket, in the child. The handshake must repeat `token`.
 pub(crate) fn serve(socket: OwnedFd, token: u64) -> ! {
     match peer::socket(socket) {
         Ok((socket, peer)) => server_main::serve(socket, peer, token, NAME),

@@ -56,7 +56,7 @@ struct Server {
     socket: Socket,
     /// The process that made the socket, according to the kernel.
     peer: Peer,
-    /// The host's pidfd; `None` until it has sent a greeting, before which no request is accepted.
+    /// The host's pidfd; `None` until it has sent a handshake, before which no request is accepted.
     host: Option<OwnedFd>,
     token: u64,
     /// The name that `ps` shows.
@@ -262,10 +262,10 @@ impl Server {
                 self.unsent.push_back((report, Some(pidfd)));
             }
             Request::Hello { .. } => {
-                return Err(StopReason::Rejected("its greeting has another token".to_owned()));
+                return Err(StopReason::Rejected("its handshake has another token".to_owned()));
             }
             Request::Spawn { .. } | Request::Signal { .. } if self.host.is_none() => {
-                return Err(StopReason::Rejected("a request came before the greeting".to_owned()));
+                return Err(StopReason::Rejected("a request came before the handshake".to_owned()));
             }
             Request::Spawn { id, entry, words, name, setup } => {
                 let len = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());

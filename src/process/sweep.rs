@@ -28,7 +28,7 @@ const STACK_BYTES: usize = 256 << 10;
 /// Ends all processes below the server with this number, after the processes of `above`, which are
 /// ending, have ended: this process may adopt their children, and then reaps them.
 pub(super) fn sweep(token: u64, above: Vec<Arc<OwnedFd>>) {
-    let (tell, told) = mpsc::channel::<()>();
+    let (sender, receiver) = mpsc::channel::<()>();
     let sweeps = move || {
         await_ends(above.iter().map(|pidfd| pidfd.as_fd()));
         let mark = format!("{MARK}={token}").into_bytes();
@@ -42,10 +42,10 @@ pub(super) fn sweep(token: u64, above: Vec<Arc<OwnedFd>>) {
                 _ => clean = 0,
             }
         }
-        drop(tell);
+        drop(sender);
     };
     if let Ok(thread) = thread::start("brigade-sweep", STACK_BYTES, sweeps)
-        && told.recv_timeout(TIMEOUT) == Err(RecvTimeoutError::Disconnected)
+        && receiver.recv_timeout(TIMEOUT) == Err(RecvTimeoutError::Disconnected)
     {
         thread.join();
     }

@@ -94,8 +94,8 @@ impl Arena {
         let (size_bytes, size_limit) = fitting_size(wish_bytes);
         let blocks = size_bytes / BLOCK_BYTES;
         if blocks == 0 {
-            let (asked_bytes, limited_by) = (BLOCK_BYTES, size_limit);
-            return Err(Error::NoSpace { asked_bytes, free_bytes: size_bytes, limited_by });
+            let (requested_bytes, limited_by) = (BLOCK_BYTES, size_limit);
+            return Err(Error::NoSpace { requested_bytes, free_bytes: size_bytes, limited_by });
         }
         let size_bytes = blocks * BLOCK_BYTES;
         let fd = memfd::create_sealed("brigade-arena", size_bytes)?;
@@ -179,13 +179,15 @@ impl Arena {
     }
 
     /// A run of blocks: a dirty one, or a clean one if the budget allows.
-    fn take_run(&self, asked_bytes: usize, count: u64) -> Result<(Run, PageState)> {
+    fn take_run(&self, requested_bytes: usize, count: u64) -> Result<(Run, PageState)> {
         if let Some(run) = self.lock().take_dirty(count) {
             return Ok((run, PageState::Dirty));
         }
-        let run = match self.take_clean(asked_bytes, count) {
+        let run = match self.take_clean(requested_bytes, count) {
             // Cached runs count as reserved, so freeing them may make room.
-            Err(Error::NoSpace { .. }) if self.trim(0) => self.take_clean(asked_bytes, count)?,
+            Err(Error::NoSpace { .. }) if self.trim(0) => {
+                self.take_clean(requested_bytes, count)?
+            }
             other => other?,
         };
         if self.commits_strictly {
@@ -195,7 +197,7 @@ impl Arena {
                 self.punch(run);
                 return Err(match error {
                     Error::NoSpace { free_bytes, .. } => Error::NoSpace {
-                        asked_bytes: asked_bytes as u64,
+                        requested_bytes: requested_bytes as u64,
                         free_bytes,
                         limited_by: Limit::Commit,
                     },
@@ -206,8 +208,8 @@ impl Arena {
         Ok((run, PageState::Clean))
     }
 
-    fn take_clean(&self, asked_bytes: usize, count: u64) -> Result<Run> {
-        let asked_bytes = asked_bytes as u64;
+    fn take_clean(&self, requested_bytes: usize, count: u64) -> Result<Run> {
+        let requested_bytes = requested_bytes as u64;
         // The lock is held from the measurement to the taking: the same bytes must not be granted
         // twice.
         let mut spans = self.lock();
@@ -225,13 +227,13 @@ impl Arena {
         };
         let inputs =
             MemoryLimits { cap_bytes, stated_bytes, reserved_bytes, touched_bytes, ..measured };
-        inputs.grant(asked_bytes, needed_bytes)?;
+        inputs.grant(requested_bytes, needed_bytes)?;
         let ahead_bytes = ahead_bytes
             .checked_sub(needed_bytes)
             .unwrap_or_else(|| inputs.ahead_bytes(needed_bytes));
         self.granted_ahead_bytes.store(ahead_bytes, Ordering::Relaxed);
         spans.take_clean(count).ok_or(Error::NoSpace {
-            asked_bytes,
+            requested_bytes,
             free_bytes: spans.largest_bytes(),
             limited_by: self.size_limit,
         })

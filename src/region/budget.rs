@@ -77,14 +77,14 @@ impl MemoryLimits {
         least
     }
 
-    /// Returns an error if the request does not fit. `asked_bytes` is for the message;
+    /// Returns an error if the request does not fit. `requested_bytes` is for the message;
     /// `needed_bytes` is the request rounded up to whole blocks.
-    pub(crate) fn grant(&self, asked_bytes: u64, needed_bytes: u64) -> Result<()> {
+    pub(crate) fn grant(&self, requested_bytes: u64, needed_bytes: u64) -> Result<()> {
         let (free_bytes, limited_by) = self.free();
         if needed_bytes <= free_bytes {
             return Ok(());
         }
-        Err(Error::NoSpace { asked_bytes, free_bytes, limited_by })
+        Err(Error::NoSpace { requested_bytes, free_bytes, limited_by })
     }
 }
 
@@ -116,8 +116,8 @@ mod tests {
             let refused = machine(10 * GIB).grant(asked, asked);
             assert!(matches!(
                 refused,
-                Err(Error::NoSpace { asked_bytes, free_bytes, limited_by: Limit::Machine })
-                    if asked_bytes == asked && free_bytes == 9 * GIB
+                Err(Error::NoSpace { requested_bytes, free_bytes, limited_by: Limit::Machine })
+                    if requested_bytes == asked && free_bytes == 9 * GIB
             ));
         }
         assert!(machine(u64::MAX).grant(u64::MAX, u64::MAX).is_err());

@@ -22,7 +22,7 @@ pub(crate) enum FileLocation {
     /// A file, by its absolute path.
     File(#[serde(with = "path_bytes")] PathBuf),
     /// A file without a header, by its absolute path.
-    Plain(#[serde(with = "path_bytes")] PathBuf),
+    RawFile(#[serde(with = "path_bytes")] PathBuf),
     /// A named region, by its name.
     Named(String),
     /// A file under `/dev/shm` without a header, by its name.
@@ -120,7 +120,7 @@ impl Mapping {
         let state = file::state(&file, &shown)?;
         let len_bytes = usize::try_from(state.size_bytes).unwrap_or(usize::MAX);
         let bytes = Bytes::File(FileMapping::map(&file, len_bytes.max(1), access)?);
-        Ok((Mapping { bytes, address: FileLocation::Plain(absolute), state, file }, len_bytes))
+        Ok((Mapping { bytes, address: FileLocation::RawFile(absolute), state, file }, len_bytes))
     }
 
     /// Maps a named region, read-write.
@@ -188,7 +188,7 @@ impl Mapping {
     ) -> Result<Mapping> {
         let (mapping, _) = match address {
             FileLocation::File(path) => Mapping::file(path, access)?,
-            FileLocation::Plain(path) => return Mapping::plain(path)?.0.only_if(expected),
+            FileLocation::RawFile(path) => return Mapping::plain(path)?.0.only_if(expected),
             // Not locked: the process that lends it to this one holds the lock, and may remove the
             // name.
             FileLocation::Named(name) => {

@@ -171,9 +171,9 @@ mod tests {
         let attempt = std::panic::AssertUnwindSafe(|| once.call(|_| panic!("half-way")));
         assert!(std::panic::catch_unwind(attempt).is_err());
         assert!(!once.is_done());
-        let mut told = false;
-        once.call(|begun_before| told = begun_before);
-        assert!(told && once.is_done());
+        let mut begun = false;
+        once.call(|begun_before| begun = begun_before);
+        assert!(begun && once.is_done());
     }
 
     #[test]
@@ -185,8 +185,8 @@ mod tests {
         // The state that a process leaves when it dies in the function: the lock and TRIED.
         std::mem::forget(theirs.lock.lock());
         theirs.state().store(TRIED, Ordering::Relaxed);
-        let mut told = false;
-        once(&memory, &memory.owner()).call(|begun_before| told = begun_before);
-        assert!(told);
+        let mut begun = false;
+        once(&memory, &memory.owner()).call(|begun_before| begun = begun_before);
+        assert!(begun);
     }
 }

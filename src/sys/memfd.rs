@@ -64,10 +64,10 @@ pub(crate) fn allocate(fd: BorrowedFd<'_>, offset: u64, len_bytes: u64) -> Resul
             Ok(()) => at += step,
             Err(Errno::EINTR) => {}
             Err(cause @ (Errno::ENOSPC | Errno::EDQUOT | Errno::ENOMEM | Errno::EFBIG)) => {
-                let (asked_bytes, free_bytes) = (len_bytes, at - offset);
+                let (requested_bytes, free_bytes) = (len_bytes, at - offset);
                 let is_size = cause == Errno::EFBIG;
                 let limited_by = if is_size { Limit::FileSize } else { Limit::FileSystem };
-                return Err(Error::NoSpace { asked_bytes, free_bytes, limited_by });
+                return Err(Error::NoSpace { requested_bytes, free_bytes, limited_by });
             }
             Err(e) => return Err(Error::os("fallocate", format!("{len_bytes} bytes"), e)),
         }

@@ -61,20 +61,20 @@ pub(crate) fn spawn(
     fd: OwnedFd,
 ) -> io::Result<u32> {
     let maker = Arc::new(AtomicU32::new(0));
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let of_thread = Arc::clone(&maker);
     let thread = thread::start("brigade-start", THREAD_STACK_BYTES, move || {
         // Relaxed: an independent number.
         of_thread.store(thread::id(), Ordering::Relaxed);
         // The receiver is dropped if this took too long.
-        let _ = tell.send(
+        let _ = sender.send(
             SpawnArguments::new(path, args, env).and_then(|launch| launch.run(parentage, &fd)),
         );
     })?;
     // Count attempts, not elapsed time: after this process itself was stopped (SIGSTOP), the new
     // process must not be taken for stopped.
     for look in 0..=REMINDERS_MAX + 1 {
-        match told.recv_timeout(PROMPT) {
+        match receiver.recv_timeout(PROMPT) {
             Ok(outcome) => {
                 thread.join();
                 return outcome;

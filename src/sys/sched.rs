@@ -114,17 +114,17 @@ pub(crate) fn probe_scheduling(nice: Option<i32>, cpus: Option<&[usize]>) -> Res
         return Ok(());
     }
     let cpus = cpus.map(<[usize]>::to_vec);
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     let thread = thread::start("brigade-try", TRY_STACK_BYTES, move || {
         // On Linux both are attributes of the calling thread.
         let outcome = nice.map_or(Ok(()), set_nice);
         let outcome = outcome.and_then(|()| cpus.map_or(Ok(()), |cpus| set_affinity(&cpus)));
         // Received below.
-        let _ = tell.send(outcome);
+        let _ = sender.send(outcome);
     });
     // If no thread can be started, nothing is checked.
     let Ok(thread) = thread else { return Ok(()) };
-    let outcome = told.recv().unwrap_or(Ok(()));
+    let outcome = receiver.recv().unwrap_or(Ok(()));
     thread.join();
     outcome
 }

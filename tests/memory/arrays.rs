@@ -61,8 +61,10 @@ fn more_than_memory_is_no_space_and_harms_nothing() {
         let before = SharedArray::from_slice(&[1, 2, 3]).unwrap();
         for len in [1usize << 60, 1 << 50, 1 << 45] {
             let refused = SharedArray::<u8>::zeroed(len);
-            let Err(Error::NoSpace { asked_bytes, .. }) = refused else { panic!("{refused:?}") };
-            assert_eq!(asked_bytes, len as u64);
+            let Err(Error::NoSpace { requested_bytes, .. }) = refused else {
+                panic!("{refused:?}")
+            };
+            assert_eq!(requested_bytes, len as u64);
         }
         assert_eq!(before.as_slice(), [1, 2, 3]);
     });

@@ -398,17 +398,20 @@ fn a_factorial_beyond_the_memory_is_refused_with_the_size_that_it_takes() {
         brigade::set_memory_limit(64 << 20);
         let refused = pool.factorial(10_000_000);
         brigade::set_memory_limit(u64::MAX);
-        let Err(Error::NoSpace { asked_bytes, free_bytes, .. }) = refused else {
+        let Err(Error::NoSpace { requested_bytes, free_bytes, .. }) = refused else {
             panic!("{refused:?}");
         };
         // The result alone takes 27 MB.
-        assert!(asked_bytes > 100_000_000 && free_bytes <= 64 << 20, "{asked_bytes} {free_bytes}");
+        assert!(
+            requested_bytes > 100_000_000 && free_bytes <= 64 << 20,
+            "{requested_bytes} {free_bytes}"
+        );
         let number = number(500_000, 1);
         brigade::set_memory_limit(32 << 20);
         let refused = pool.to_decimal(&number);
         brigade::set_memory_limit(u64::MAX);
-        let Err(Error::NoSpace { asked_bytes, .. }) = refused else { panic!("{refused:?}") };
-        assert!(asked_bytes > 40_000_000, "{asked_bytes}");
+        let Err(Error::NoSpace { requested_bytes, .. }) = refused else { panic!("{refused:?}") };
+        assert!(requested_bytes > 40_000_000, "{requested_bytes}");
         assert_eq!(pool.stats().succeeded, 0);
         assert_eq!(pool.factorial(25_000).unwrap().limbs(), bigint::factorial(25_000));
     });

@@ -67,13 +67,13 @@ fn standard_output_that_a_thread_never_unlocks_holds_up_no_task() {
     alone(|| {
         with_output_in_a_file(|_| {
             fn lives(_: ()) {
-                let (tell, told) = std::sync::mpsc::channel();
+                let (sender, receiver) = std::sync::mpsc::channel();
                 thread::spawn(move || {
                     let _lock = io::stdout().lock();
-                    tell.send(()).unwrap();
+                    sender.send(()).unwrap();
                     crate::common::tasks::forever();
                 });
-                told.recv().unwrap();
+                receiver.recv().unwrap();
             }
             fn has_ended(_: ()) {
                 thread::spawn(|| mem::forget(io::stdout().lock())).join().unwrap();

@@ -175,7 +175,7 @@ fn a_fork_server_takes_orders_from_its_own_host_alone_and_after_a_greeting() {
         let hello = record(HELLO, 7, 0);
         for kind in [SPAWN, KILL] {
             let output = order(&own(), &[record(kind, 1, 0x1000)], own_pid);
-            assert_refused(&output, "a request came before the greeting");
+            assert_refused(&output, "a request came before the handshake");
         }
         let output = order(&own(), &[record(HELLO, 8, 0)], own_pid);
         assert_refused(&output, "another token");

@@ -14,7 +14,7 @@ use crate::array::{ArrayView, SharedArray};
 use crate::error::Result;
 use crate::kernel::sort::key::{Key, KeyBits};
 use crate::kernel::sort::partition::{Destination, bucket_range, places_from_counts, scatter};
-use crate::kernel::sort::plan::Plan;
+use crate::kernel::sort::plan::SortPlan;
 use crate::kernel::sort::sorted::is_sorted;
 use crate::kernel::sort::splitters::{Splitters, count};
 use crate::pool::{Pool, Scattered, Whole};
@@ -46,7 +46,7 @@ pub(super) enum Found {
 
 /// Examines `keys`, and counts the keys of each bucket.
 pub(super) fn look_at<K: Key>(pool: &Pool, keys: &ArrayView<'_, K>) -> Result<Found> {
-    let plan = Plan::new::<K>(keys.len());
+    let plan = SortPlan::new::<K>(keys.len());
     if plan.buckets <= 1 {
         return Ok(if is_sorted(keys.as_slice(), None) { Found::Sorted } else { Found::Few });
     }
@@ -78,7 +78,7 @@ pub(super) fn look_at<K: Key>(pool: &Pool, keys: &ArrayView<'_, K>) -> Result<Fo
 }
 
 /// Whether all keys are in order; stops at the first that is not.
-fn are_sorted<K: Key>(pool: &Pool, keys: &ArrayView<'_, K>, plan: &Plan) -> Result<bool> {
+fn are_sorted<K: Key>(pool: &Pool, keys: &ArrayView<'_, K>, plan: &SortPlan) -> Result<bool> {
     let chunks = pool.par_chunks(keys, plan.chunk_len).zip(Whole(keys)).enumerate();
     let inversion =
         chunks.with(plan.chunk_len).find_map_first(|&chunk_len, (chunk, (keys, all))| {

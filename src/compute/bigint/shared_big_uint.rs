@@ -281,7 +281,7 @@ pub(super) fn reserve(limbs: [usize; 2]) -> Result<[SharedArray<u64>; 2]> {
     let bytes = limbs.map(|limbs| limbs as u64 * LIMB_BYTES);
     let name_both = |error, had_bytes: u64| match error {
         Error::NoSpace { free_bytes, limited_by, .. } => Error::NoSpace {
-            asked_bytes: bytes[0].saturating_add(bytes[1]),
+            requested_bytes: bytes[0].saturating_add(bytes[1]),
             free_bytes: free_bytes.saturating_add(had_bytes),
             limited_by,
         },

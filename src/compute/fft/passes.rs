@@ -8,7 +8,9 @@ use num_complex::Complex;
 
 use crate::array::{ArrayView, AsArrayView, SharedArray};
 use crate::error::{Error, Result};
-use crate::kernel::fft::{BLOCKS_MIN, FftFloat, FirstStep, Kind, Lanes, PackedReal, Pass, Split};
+use crate::kernel::fft::{
+    BLOCKS_MIN, FftFloat, FirstStep, FourStepSplit, Lanes, PackedReal, Pass, TransformKind,
+};
 use crate::pool::{Pool, Whole};
 use crate::shape::Shape;
 
@@ -20,7 +22,7 @@ pub(super) fn complex<T: FftFloat>(
     pool: &Pool,
     input: &ArrayView<'_, Complex<T>>,
     axes: &[usize],
-    kind: Kind,
+    kind: TransformKind,
     scale: f64,
 ) -> Result<SharedArray<Complex<T>>> {
     let mut out = pool.for_overwrite(input.shape())?;
@@ -42,7 +44,7 @@ pub(super) fn complex_in_place<T: FftFloat>(
     pool: &Pool,
     array: &mut SharedArray<Complex<T>>,
     axes: &[usize],
-    kind: Kind,
+    kind: TransformKind,
     scale: f64,
 ) -> Result<()> {
     if array.is_empty() {
@@ -80,13 +82,13 @@ pub(super) fn real<T: FftFloat>(
         return Ok(out);
     }
     let scale_now = if rest.is_empty() { scale } else { 1.0 };
-    let pass = along(input.shape().dims(), first, Kind::Real, scale_now);
+    let pass = along(input.shape().dims(), first, TransformKind::Real, scale_now);
     match half_split(&pass) {
         None => run::<_, _, T>(pool, input, &mut out, pass)?,
         Some(split) => {
             let m = pass.len / 2;
             let mut halves: SharedArray<Complex<T>> = pool.for_overwrite([pass.outer, m])?;
-            let pass = Pass { kind: Kind::Forward, len: m, ..pass };
+            let pass = Pass { kind: TransformKind::Forward, len: m, ..pass };
             four_steps(pool, input, &mut halves, &pass, split)?;
             let chunks = pool.par_chunks_mut(&mut out, CHUNK).retries(0).enumerate();
             chunks
@@ -97,7 +99,7 @@ pub(super) fn real<T: FftFloat>(
                 .map_err(Error::without_torn)?;
         }
     }
-    complex_in_place(pool, &mut out, rest, Kind::Forward, scale)?;
+    complex_in_place(pool, &mut out, rest, TransformKind::Forward, scale)?;
     Ok(out)
 }
 
@@ -121,12 +123,12 @@ pub(super) fn real_inverse<T: FftFloat>(
     let (step, input) = if others.is_empty() {
         (None, input)
     } else {
-        step = complex(pool, input, others, Kind::Inverse, 1.0)?;
+        step = complex(pool, input, others, TransformKind::Inverse, 1.0)?;
         (Some(&step), input)
     };
     let view = step.map(AsArrayView::as_array_view);
     let input = view.as_ref().unwrap_or(input);
-    let pass = Pass { len, ..along(input.shape().dims(), last, Kind::RealInverse, scale) };
+    let pass = Pass { len, ..along(input.shape().dims(), last, TransformKind::RealInverse, scale) };
     let Some(split) = half_split(&pass) else {
         run::<_, _, T>(pool, input, &mut out, pass)?;
         return Ok(out);
@@ -142,28 +144,28 @@ pub(super) fn real_inverse<T: FftFloat>(
         .for_each(|packed, ((chunk, out), x)| packed.merge(x, chunk * CHUNK, out))
         .map_err(Error::without_torn)?;
     let mut out = out.cast::<Complex<T>>([pass.outer, m].into());
-    let pass = Pass { kind: Kind::Inverse, len: m, ..pass };
+    let pass = Pass { kind: TransformKind::Inverse, len: m, ..pass };
     four_steps(pool, &halves.as_array_view(), &mut out, &pass, split)?;
     Ok(out.cast::<T>(dims.into()))
 }
 
 /// The transforms along `axis` of an array of this shape, which has elements.
-fn along(dims: &[usize], axis: usize, kind: Kind, scale: f64) -> Pass {
+fn along(dims: &[usize], axis: usize, kind: TransformKind, scale: f64) -> Pass {
     let (outer, inner) = (dims[..axis].iter().product(), dims[axis + 1..].iter().product());
     Pass { kind, len: dims[axis], scale, outer, in_len: dims[axis], inner }
 }
 
 /// How lanes from complex to complex are split, if they are long, contiguous and few. Many lanes
 /// are enough blocks as they are.
-fn split(pass: &Pass) -> Option<Split> {
+fn split(pass: &Pass) -> Option<FourStepSplit> {
     let is_divided = pass.inner == 1 && pass.outer < BLOCKS_MIN;
-    if is_divided { Split::of(pass.len) } else { None }
+    if is_divided { FourStepSplit::of(pass.len) } else { None }
 }
 
 /// The same for lanes of reals, whose halves are split.
-fn half_split(pass: &Pass) -> Option<Split> {
+fn half_split(pass: &Pass) -> Option<FourStepSplit> {
     let is_packed = pass.inner == 1 && pass.outer < BLOCKS_MIN && pass.len.is_multiple_of(2);
-    if is_packed { Split::of(pass.len / 2) } else { None }
+    if is_packed { FourStepSplit::of(pass.len / 2) } else { None }
 }
 
 /// Long lanes by four steps. The input is of complex numbers or of pairs of reals.
@@ -172,7 +174,7 @@ fn four_steps<I: Pod, T: FftFloat>(
     input: &ArrayView<'_, I>,
     out: &mut SharedArray<Complex<T>>,
     pass: &Pass,
-    split: Split,
+    split: FourStepSplit,
 ) -> Result<()> {
     first_step(pool, input, out, split, pass.kind)?;
     run_in_place(pool, out, split.second_pass(pass.kind, pass.outer, pass.scale))
@@ -182,8 +184,8 @@ fn first_step<I: Pod, T: FftFloat>(
     pool: &Pool,
     input: &ArrayView<'_, I>,
     out: &mut SharedArray<Complex<T>>,
-    split: Split,
-    kind: Kind,
+    split: FourStepSplit,
+    kind: TransformKind,
 ) -> Result<()> {
     pool.par_chunks_mut(out, split.rows::<T>() * split.a)
         .retries(0)

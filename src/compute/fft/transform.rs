@@ -9,7 +9,7 @@ use crate::array::{ArrayView, SharedArray};
 use crate::compute::Axes;
 use crate::error::{Error, Result};
 use crate::kernel::FloatMode;
-use crate::kernel::fft::{FftFloat, Kind};
+use crate::kernel::fft::{FftFloat, TransformKind};
 use crate::pool::Pool;
 use crate::shape::Shape;
 
@@ -161,8 +161,8 @@ impl<'p, I, O> Fft<'p, I, O> {
         }
     }
 
-    fn kind(&self) -> Kind {
-        if self.is_inverse { Kind::Inverse } else { Kind::Forward }
+    fn kind(&self) -> TransformKind {
+        if self.is_inverse { TransformKind::Inverse } else { TransformKind::Forward }
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::compute::linalg::lent_array::LentArray;
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar, SharedMatrix};
 use crate::error::Result;
-use crate::kernel::linalg::{self, Factors, Pivots, Stack, Triangle};
+use crate::kernel::linalg::{self, MatrixFactors, Pivots, Stack, Triangle};
 use crate::kernel::matmul::{SHARED_NS, Strided};
 use crate::kernel::{FloatMode, PeerDied, SingleThread, Team};
 use crate::object::source::Source;
@@ -30,7 +30,7 @@ pub(super) enum Step {
     Batch(usize, [isize; 3]),
 }
 
-/// What is known of a matrix for which systems are solved; see [`Factors`].
+/// What is known of a matrix for which systems are solved; see [`MatrixFactors`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Known {
     Lu,
@@ -238,10 +238,10 @@ unsafe fn run<T: Scalar>(
         }
         Step::Solve(known) => {
             let factors = match known {
-                Known::Lu => Factors::Lu(inputs[0], pivots),
-                Known::LuTransposed => Factors::LuTransposed(inputs[0], pivots),
-                Known::Cholesky => Factors::Cholesky(inputs[0]),
-                Known::Triangular(triangle) => Factors::Triangular(inputs[0], triangle),
+                Known::Lu => MatrixFactors::Lu(inputs[0], pivots),
+                Known::LuTransposed => MatrixFactors::LuTransposed(inputs[0], pivots),
+                Known::Cholesky => MatrixFactors::Cholesky(inputs[0]),
+                Known::Triangular(triangle) => MatrixFactors::Triangular(inputs[0], triangle),
             };
             let b = inputs.get(1).copied().unwrap_or(output);
             // SAFETY: the caller's conditions.

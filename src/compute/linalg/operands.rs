@@ -7,7 +7,7 @@ use crate::compute::linalg::lent_array::LentArray;
 use crate::compute::matmul::{Matrix, MatrixBase, MatrixMut, Scalar};
 use crate::error::{Error, Result};
 use crate::kernel::SingleThread;
-use crate::kernel::linalg::{self, Factors, Pivots};
+use crate::kernel::linalg::{self, MatrixFactors, Pivots};
 use crate::kernel::matmul::{self, Strided};
 use crate::pool::Pool;
 
@@ -149,8 +149,8 @@ pub(super) fn solve_vector<T: Scalar>(
     let b = Strided::row_major(x.as_mut_ptr(), x.len(), 1);
     let pivots = Pivots(pivots.as_slice().as_ptr().cast_mut());
     let factors = match known {
-        Known::LuTransposed => Factors::LuTransposed(places, pivots),
-        _ => Factors::Lu(places, pivots),
+        Known::LuTransposed => MatrixFactors::LuTransposed(places, pivots),
+        _ => MatrixFactors::Lu(places, pivots),
     };
     // SAFETY: the sizes fit, checked above; factors and pivots are borrowed, and `x` exclusively.
     unsafe { linalg::solve(factors, b, b, &SingleThread::default()) };

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::kernel::fft::float::FftFloat;
 use crate::kernel::fft::lanes::Lanes;
 use crate::kernel::fft::pass::Pass;
-use crate::kernel::fft::plan::Kind;
+use crate::kernel::fft::plan::TransformKind;
 
 /// Shorter lanes, in elements, fit into a second-level cache, or nearly so.
 const LONG: usize = 1 << 16;
@@ -27,56 +27,56 @@ const SIDE_MIN: usize = 16;
 
 /// A long lane as a matrix of `a` rows and `b` columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Split {
+pub(crate) struct FourStepSplit {
     pub(crate) a: usize,
     pub(crate) b: usize,
 }
 
-impl Split {
+impl FourStepSplit {
     /// The split of a lane of `len` elements, if it is long and its length has fitting divisors.
-    pub(crate) fn of(len: usize) -> Option<Split> {
-        if len < LONG { None } else { Split::nearly_square(len) }
+    pub(crate) fn of(len: usize) -> Option<FourStepSplit> {
+        if len < LONG { None } else { FourStepSplit::nearly_square(len) }
     }
 
     /// `a` is the greatest divisor up to the square root.
-    pub(super) fn nearly_square(len: usize) -> Option<Split> {
+    pub(super) fn nearly_square(len: usize) -> Option<FourStepSplit> {
         let a = (SIDE_MIN..=len.isqrt()).rev().find(|&a| len.is_multiple_of(a))?;
-        Some(Split { a, b: len / a })
+        Some(FourStepSplit { a, b: len / a })
     }
 
     /// The pass of the second step, in place, over `outer` lanes.
-    pub(crate) fn second_pass(self, kind: Kind, outer: usize, scale: f64) -> Pass {
+    pub(crate) fn second_pass(self, kind: TransformKind, outer: usize, scale: f64) -> Pass {
         Pass { kind, len: self.b, scale, outer, in_len: self.b, inner: self.a }
     }
 
     /// The pass over columns of the first step, for `outer` lanes.
-    fn first_pass(self, kind: Kind, outer: usize) -> Pass {
+    fn first_pass(self, kind: TransformKind, outer: usize) -> Pass {
         Pass { kind, len: self.a, scale: 1.0, outer, in_len: self.a, inner: self.b }
     }
 
     /// The rows of the first step's output that are computed at a time.
     pub(crate) fn rows<T>(self) -> usize {
-        self.first_pass(Kind::Forward, 1).tile(size_of::<Complex<T>>())[1]
+        self.first_pass(TransformKind::Forward, 1).tile(size_of::<Complex<T>>())[1]
     }
 }
 
 /// The first step.
 pub(crate) struct FirstStep<T> {
-    split: Split,
+    split: FourStepSplit,
     lanes: Lanes<T>,
-    twiddles: Twiddles,
+    twiddles: FourStepTwiddles,
     factors: Vec<Complex<T>>,
 }
 
 impl<T: FftFloat> FirstStep<T> {
     /// The first step of transforms of kind `Forward` or `Inverse`.
-    pub(crate) fn new((split, kind): (Split, Kind)) -> FirstStep<T> {
+    pub(crate) fn new((split, kind): (FourStepSplit, TransformKind)) -> FirstStep<T> {
         let lanes = Lanes::new(split.first_pass(kind, 1));
-        let twiddles = Twiddles::new(split.a * split.b, kind == Kind::Inverse);
+        let twiddles = FourStepTwiddles::new(split.a * split.b, kind == TransformKind::Inverse);
         FirstStep { split, lanes, twiddles, factors: Vec::new() }
     }
 
-    /// The rows that are best computed at a time: [`Split::rows`].
+    /// The rows that are best computed at a time: [`FourStepSplit::rows`].
     pub(crate) fn rows(&self) -> usize {
         self.split.rows::<T>()
     }
@@ -84,7 +84,7 @@ impl<T: FftFloat> FirstStep<T> {
     /// Computes rows of the output, from row `first` on. The input has any number of lanes, each
     /// of which gives `b` rows of `a` elements.
     pub(crate) fn run(&mut self, input: &[Complex<T>], mut first: usize, out: &mut [Complex<T>]) {
-        let Split { a, b } = self.split;
+        let FourStepSplit { a, b } = self.split;
         let mut out = out;
         while !out.is_empty() {
             let (lane, column) = (first / b, first % b);
@@ -107,7 +107,7 @@ impl<T: FftFloat> FirstStep<T> {
 }
 
 /// `W^m` for `m` below `n`: the product of two of `2 sqrt(n)` stored powers.
-pub(super) struct Twiddles {
+pub(super) struct FourStepTwiddles {
     /// `W^m` for `m` below `2^bits`.
     low: Vec<Complex<f64>>,
     bits: u32,
@@ -115,14 +115,14 @@ pub(super) struct Twiddles {
     high: Vec<Complex<f64>>,
 }
 
-impl Twiddles {
-    pub(super) fn new(n: usize, is_inverse: bool) -> Twiddles {
+impl FourStepTwiddles {
+    pub(super) fn new(n: usize, is_inverse: bool) -> FourStepTwiddles {
         let low_len = n.isqrt().next_power_of_two();
         let unit = |m: usize| {
             let turn = std::f64::consts::TAU * (m as f64 / n as f64);
             Complex::new(turn.cos(), if is_inverse { turn.sin() } else { -turn.sin() })
         };
-        Twiddles {
+        FourStepTwiddles {
             bits: low_len.trailing_zeros(),
             low: (0..low_len).map(unit).collect(),
             high: (0..n.div_ceil(low_len)).map(|m| unit(m * low_len)).collect(),
@@ -149,7 +149,7 @@ impl Twiddles {
 /// The elements of a column that share a far factor.
 const RUN: usize = 64;
 
-/// `row[p] = column[p] W^(c p)`, of the factors of `Twiddles::powers`.
+/// `row[p] = column[p] W^(c p)`, of the factors of `FourStepTwiddles::powers`.
 fn multiply_rows<T: FftFloat>(
     row: &mut [Complex<T>],
     column: &[Complex<T>],

@@ -7,7 +7,7 @@ use rustfft::num_complex::Complex;
 
 use crate::kernel::fft::float::FftFloat;
 use crate::kernel::fft::pass::Pass;
-use crate::kernel::fft::plan::{Kind, Plan};
+use crate::kernel::fft::plan::{LanePlan, TransformKind};
 
 /// Reals between the lanes of a block, so that the elements of a row, which are written together,
 /// are not in the same cache set if the length is a power of two.
@@ -16,7 +16,7 @@ const GAP: usize = 16;
 /// The plan and the scratch memory of a pass. Lengths are in reals unless said otherwise.
 pub(crate) struct Lanes<T> {
     pass: Pass,
-    plan: Plan<T>,
+    plan: LanePlan<T>,
     /// Lane `c` of the block begins at `c stride`, and its result `out_start` after that.
     block: Vec<T>,
     stride: usize,
@@ -28,10 +28,12 @@ impl<T: FftFloat> Lanes<T> {
     pub(crate) fn new(pass: Pass) -> Lanes<T> {
         let half = 2 * (pass.len / 2 + 1);
         let (out_start, span) = match pass.kind {
-            Kind::Forward | Kind::Inverse => (0, 2 * pass.len),
+            TransformKind::Forward | TransformKind::Inverse => (0, 2 * pass.len),
             // The results are complex numbers, at even places.
-            Kind::Real => (pass.len.next_multiple_of(2), pass.len.next_multiple_of(2) + half),
-            Kind::RealInverse => (half, half + pass.len.next_multiple_of(2)),
+            TransformKind::Real => {
+                (pass.len.next_multiple_of(2), pass.len.next_multiple_of(2) + half)
+            }
+            TransformKind::RealInverse => (half, half + pass.len.next_multiple_of(2)),
         };
         let plan = T::planner().with_borrow_mut(|planner| planner.plan(pass.kind, pass.len));
         let scratch = vec![Complex::new(T::ZERO, T::ZERO); plan.scratch_len()];
@@ -90,17 +92,17 @@ impl<T: FftFloat> Lanes<T> {
             let block = &mut self.block[lane * self.stride..][..self.stride];
             let (kind, len, used) = (self.pass.kind, self.pass.len, self.pass.used_len());
             match &self.plan {
-                Plan::Complex(fft) => {
+                LanePlan::Complex(fft) => {
                     let lane = bytemuck::cast_slice_mut(&mut block[..2 * len]);
                     fft.process_with_scratch(lane, &mut self.scratch);
                 }
-                Plan::Real(fft) => {
+                LanePlan::Real(fft) => {
                     let (input, output) = block.split_at_mut(self.out_start);
                     let output = bytemuck::cast_slice_mut(&mut output[..2 * (len / 2 + 1)]);
                     fft.process_with_scratch(&mut input[..len], output, &mut self.scratch)
                         .expect("the lengths are those of the plan");
                 }
-                Plan::RealInverse(fft) => {
+                LanePlan::RealInverse(fft) => {
                     let (input, output) = block.split_at_mut(self.out_start);
                     let input: &mut [Complex<T>] = bytemuck::cast_slice_mut(input);
                     input[used..].fill(Complex::new(T::ZERO, T::ZERO));
@@ -114,7 +116,8 @@ impl<T: FftFloat> Lanes<T> {
                         .expect("the lengths are those of the plan");
                 }
             }
-            let out_len = if kind == Kind::RealInverse { len } else { 2 * self.pass.out_len() };
+            let out_len =
+                if kind == TransformKind::RealInverse { len } else { 2 * self.pass.out_len() };
             scale(&mut block[self.out_start..][..out_len], self.pass.scale);
         }
     }
@@ -122,7 +125,7 @@ impl<T: FftFloat> Lanes<T> {
     /// Transforms a lane that is contiguous.
     pub(crate) fn transform_lane<I: Pod, O: Pod>(&mut self, input: &[I], out: &mut [O]) {
         let used = &input[..self.pass.used_len()];
-        if let Plan::Complex(fft) = &self.plan {
+        if let LanePlan::Complex(fft) = &self.plan {
             let (input, out) = (bytemuck::cast_slice(used), bytemuck::cast_slice_mut(out));
             fft.process_immutable_with_scratch(input, out, &mut self.scratch);
             scale::<T>(bytemuck::cast_slice_mut(out), self.pass.scale);
@@ -140,7 +143,7 @@ impl<T: FftFloat> Lanes<T> {
     ///
     /// If the pass is from or to reals.
     pub(crate) fn transform_in_place(&mut self, lanes: &mut [Complex<T>]) {
-        let Plan::Complex(fft) = &self.plan else { panic!("{:?} in place", self.pass.kind) };
+        let LanePlan::Complex(fft) = &self.plan else { panic!("{:?} in place", self.pass.kind) };
         fft.process_with_scratch(lanes, &mut self.scratch);
         scale::<T>(bytemuck::cast_slice_mut(lanes), self.pass.scale);
     }

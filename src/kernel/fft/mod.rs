@@ -17,8 +17,8 @@ mod plan;
 mod tests;
 
 pub use float::FftFloat;
-pub(crate) use four_step::{FirstStep, Split};
+pub(crate) use four_step::{FirstStep, FourStepSplit};
 pub(crate) use lanes::Lanes;
 pub(crate) use packed_real::PackedReal;
 pub(crate) use pass::{BLOCKS_MIN, Pass};
-pub(crate) use plan::Kind;
+pub(crate) use plan::TransformKind;

@@ -12,21 +12,21 @@
 use rustfft::num_complex::Complex;
 
 use crate::kernel::fft::float::FftFloat;
-use crate::kernel::fft::four_step::Twiddles;
+use crate::kernel::fft::four_step::FourStepTwiddles;
 
 /// The step between the transforms of `m` complex numbers and of `2 m` reals.
 pub(crate) struct PackedReal {
     m: usize,
     /// Elements of a lane of `X`, if that is the input.
     in_len: usize,
-    twiddles: Twiddles,
+    twiddles: FourStepTwiddles,
 }
 
 impl PackedReal {
     /// The step for `m` complex numbers, and lanes of `in_len` elements of `X` if that is the
     /// input: missing elements are zeros, others are ignored.
     pub(crate) fn new((m, in_len): (usize, usize)) -> PackedReal {
-        PackedReal { m, in_len, twiddles: Twiddles::new(2 * m, false) }
+        PackedReal { m, in_len, twiddles: FourStepTwiddles::new(2 * m, false) }
     }
 
     /// Computes elements of `X`, which is lanes of `m + 1` elements, from element `first` on.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::fft::plan::Kind;
+use crate::kernel::fft::plan::TransformKind;
 
 /// The bytes of the lanes that are transformed at a time, at most, unless one is longer: a half of
 /// a second-level cache.
@@ -18,13 +18,13 @@ pub(crate) const BLOCKS_MIN: usize = 16;
 /// The transforms along one axis of an array, which is seen as `[outer, n, inner]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Pass {
-    pub(crate) kind: Kind,
+    pub(crate) kind: TransformKind,
     /// The length of the transforms, at least 1.
     pub(crate) len: usize,
     /// The factor of the results.
     pub(crate) scale: f64,
     pub(crate) outer: usize,
-    /// The elements along the axis of the input. For [`Kind::RealInverse`] any number: missing
+    /// The elements along the axis of the input. For [`TransformKind::RealInverse`] any number: missing
     /// elements are zeros, others are ignored. Otherwise `len`.
     pub(crate) in_len: usize,
     pub(crate) inner: usize,
@@ -34,7 +34,7 @@ impl Pass {
     /// The elements along the axis of the output.
     pub(crate) fn out_len(&self) -> usize {
         match self.kind {
-            Kind::Real => self.len / 2 + 1,
+            TransformKind::Real => self.len / 2 + 1,
             _ => self.len,
         }
     }
@@ -42,7 +42,7 @@ impl Pass {
     /// The elements of a lane of the input that are used.
     pub(crate) fn used_len(&self) -> usize {
         match self.kind {
-            Kind::RealInverse => self.in_len.min(self.len / 2 + 1),
+            TransformKind::RealInverse => self.in_len.min(self.len / 2 + 1),
             _ => self.in_len,
         }
     }

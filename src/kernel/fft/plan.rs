@@ -13,7 +13,7 @@ pub(super) const KEPT_LEN_MAX: usize = 1 << 16;
 
 /// What is computed of each lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Kind {
+pub(crate) enum TransformKind {
     /// From complex to complex, forward.
     Forward,
     /// From complex to complex, inverse.
@@ -26,35 +26,37 @@ pub(crate) enum Kind {
 
 /// A transform of lanes of one length.
 #[derive(Clone)]
-pub(super) enum Plan<T> {
+pub(super) enum LanePlan<T> {
     Complex(Arc<dyn Fft<T>>),
     Real(Arc<dyn RealToComplex<T>>),
     RealInverse(Arc<dyn ComplexToReal<T>>),
 }
 
-impl<T: FftNum> Plan<T> {
+impl<T: FftNum> LanePlan<T> {
     /// Plans a transform.
     ///
     /// A planner of the libraries builds a transform from parts that it planned before, so the bits
     /// of the results depend on its earlier lengths. Each transform has a new one, so that its bits
     /// depend on its length alone.
-    fn new(kind: Kind, len: usize) -> Plan<T> {
+    fn new(kind: TransformKind, len: usize) -> LanePlan<T> {
         match kind {
-            Kind::Forward => Plan::Complex(FftPlanner::new().plan_fft_forward(len)),
-            Kind::Inverse => Plan::Complex(FftPlanner::new().plan_fft_inverse(len)),
-            Kind::Real => Plan::Real(RealFftPlanner::new().plan_fft_forward(len)),
-            Kind::RealInverse => Plan::RealInverse(RealFftPlanner::new().plan_fft_inverse(len)),
+            TransformKind::Forward => LanePlan::Complex(FftPlanner::new().plan_fft_forward(len)),
+            TransformKind::Inverse => LanePlan::Complex(FftPlanner::new().plan_fft_inverse(len)),
+            TransformKind::Real => LanePlan::Real(RealFftPlanner::new().plan_fft_forward(len)),
+            TransformKind::RealInverse => {
+                LanePlan::RealInverse(RealFftPlanner::new().plan_fft_inverse(len))
+            }
         }
     }
 
     /// The scratch memory that a call needs, in complex numbers.
     pub(super) fn scratch_len(&self) -> usize {
         match self {
-            Plan::Complex(fft) => {
+            LanePlan::Complex(fft) => {
                 fft.get_inplace_scratch_len().max(fft.get_immutable_scratch_len())
             }
-            Plan::Real(fft) => fft.get_scratch_len(),
-            Plan::RealInverse(fft) => fft.get_scratch_len(),
+            LanePlan::Real(fft) => fft.get_scratch_len(),
+            LanePlan::RealInverse(fft) => fft.get_scratch_len(),
         }
     }
 }
@@ -64,7 +66,7 @@ impl<T: FftNum> Plan<T> {
 /// Public only because a bound of a public trait names it.
 #[expect(unnameable_types, reason = "what cannot be named cannot be used elsewhere")]
 pub struct Planner<T: FftNum> {
-    pub(super) kept: Vec<(Kind, usize, Plan<T>)>,
+    pub(super) kept: Vec<(TransformKind, usize, LanePlan<T>)>,
 }
 
 impl<T: FftNum> Planner<T> {
@@ -73,11 +75,11 @@ impl<T: FftNum> Planner<T> {
     }
 
     /// The transform, from those that are kept if it is one of them.
-    pub(super) fn plan(&mut self, kind: Kind, len: usize) -> Plan<T> {
+    pub(super) fn plan(&mut self, kind: TransformKind, len: usize) -> LanePlan<T> {
         if let Some((_, _, plan)) = self.kept.iter().find(|kept| (kept.0, kept.1) == (kind, len)) {
             return plan.clone();
         }
-        let plan = Plan::new(kind, len);
+        let plan = LanePlan::new(kind, len);
         if len <= KEPT_LEN_MAX {
             if self.kept.len() == KEPT_MAX {
                 self.kept.remove(0);

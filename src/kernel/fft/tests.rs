@@ -3,9 +3,9 @@
 use rustfft::num_complex::Complex;
 
 use super::float::Planned;
-use super::four_step::{FirstStep, Split};
+use super::four_step::{FirstStep, FourStepSplit};
 use super::plan::{KEPT_LEN_MAX, KEPT_MAX};
-use super::{FftFloat, Kind, Lanes, PackedReal, Pass};
+use super::{FftFloat, Lanes, PackedReal, Pass, TransformKind};
 
 type C = Complex<f64>;
 
@@ -70,7 +70,7 @@ const LENGTHS: [usize; 20] =
 #[test]
 fn columns_and_lanes_equal_the_definition() {
     for len in LENGTHS {
-        for kind in [Kind::Forward, Kind::Inverse] {
+        for kind in [TransformKind::Forward, TransformKind::Inverse] {
             let inner = 3;
             let pass = Pass { kind, len, scale: 0.25, outer: 1, in_len: len, inner };
             let x = complex_noise(len * inner);
@@ -79,7 +79,7 @@ fn columns_and_lanes_equal_the_definition() {
             for c in 0..inner {
                 let lane = column(&x, inner, c);
                 let expected: Vec<C> =
-                    naive(&lane, kind == Kind::Inverse).iter().map(|z| z * 0.25).collect();
+                    naive(&lane, kind == TransformKind::Inverse).iter().map(|z| z * 0.25).collect();
                 let case = format!("{kind:?} of {len}");
                 assert_close(&column(&out, inner, c), &expected, f64::EPSILON, &case);
 
@@ -99,7 +99,8 @@ fn transforms_of_reals_equal_the_definition() {
     for len in LENGTHS {
         let x: Vec<f64> = (0..3 * len).map(noise).collect();
         let half = len / 2 + 1;
-        let pass = Pass { kind: Kind::Real, len, scale: 1.0, outer: 1, in_len: len, inner: 3 };
+        let pass =
+            Pass { kind: TransformKind::Real, len, scale: 1.0, outer: 1, in_len: len, inner: 3 };
         let mut spectrum = vec![C::default(); 3 * half];
         by_columns::<f64, _, _>(pass, &x, &mut spectrum);
         for c in 0..3 {
@@ -114,7 +115,12 @@ fn transforms_of_reals_equal_the_definition() {
         if len.is_multiple_of(2) {
             spectrum[3 * (half - 1)..].iter_mut().for_each(|z| z.im = 7.0);
         }
-        let pass = Pass { kind: Kind::RealInverse, in_len: half, scale: 1.0 / len as f64, ..pass };
+        let pass = Pass {
+            kind: TransformKind::RealInverse,
+            in_len: half,
+            scale: 1.0 / len as f64,
+            ..pass
+        };
         let mut back = vec![0.0; 3 * len];
         by_columns::<f64, _, _>(pass, &spectrum, &mut back);
         assert_close(&reals(&back), &reals(&x), 2.0 * f64::EPSILON, &format!("back to {len}"));
@@ -133,7 +139,7 @@ fn missing_elements_of_a_spectrum_are_zeros_and_more_are_ignored() {
             k => lane(len - k).conj(),
         };
         let expected = naive(&(0..len).map(full).collect::<Vec<_>>(), true);
-        let kind = Kind::RealInverse;
+        let kind = TransformKind::RealInverse;
         let pass = Pass { kind, len, scale: 1.0, outer: 1, in_len: given, inner: 1 };
         let mut out = vec![0.0; len];
         // Old contents of the scratch memory do not matter.
@@ -148,9 +154,9 @@ fn missing_elements_of_a_spectrum_are_zeros_and_more_are_ignored() {
 #[test]
 fn four_steps_equal_the_definition() {
     for (len, outer) in [(256, 1), (17 * 16, 2), (16 * 33, 3), (1024, 1)] {
-        let split = Split::nearly_square(len).unwrap();
+        let split = FourStepSplit::nearly_square(len).unwrap();
         assert_eq!(split.a * split.b, len);
-        for kind in [Kind::Forward, Kind::Inverse] {
+        for kind in [TransformKind::Forward, TransformKind::Inverse] {
             let x = complex_noise(len * outer);
             let mut step = vec![C::default(); x.len()];
             // In parts that begin and end within a lane.
@@ -162,14 +168,14 @@ fn four_steps_equal_the_definition() {
             for (lane, x) in step.chunks(len).zip(x.chunks(len)) {
                 let mut out = vec![C::default(); len];
                 by_columns::<f64, _, _>(second, lane, &mut out);
-                let expected = naive(x, kind == Kind::Inverse);
+                let expected = naive(x, kind == TransformKind::Inverse);
                 assert_close(&out, &expected, f64::EPSILON, &format!("{split:?} {kind:?}"));
             }
         }
     }
-    assert_eq!(Split::nearly_square(2 * 1009), None);
-    assert_eq!(Split::of(1 << 10), None);
-    assert_eq!(Split::of(1 << 20), Some(Split { a: 1 << 10, b: 1 << 10 }));
+    assert_eq!(FourStepSplit::nearly_square(2 * 1009), None);
+    assert_eq!(FourStepSplit::of(1 << 10), None);
+    assert_eq!(FourStepSplit::of(1 << 20), Some(FourStepSplit { a: 1 << 10, b: 1 << 10 }));
 }
 
 #[test]
@@ -206,7 +212,8 @@ fn tiles_are_whole_lanes_and_as_many_for_any_team() {
     for (outer, len, inner) in
         [(1, 4096, 4096), (100_000, 8, 8), (64, 64, 64), (1, 7, 1), (9, 3, 2)]
     {
-        let pass = Pass { kind: Kind::Forward, len, scale: 1.0, outer, in_len: len, inner };
+        let pass =
+            Pass { kind: TransformKind::Forward, len, scale: 1.0, outer, in_len: len, inner };
         let ([rows, columns], [height, width]) = (pass.matrix(), pass.tile(bytes));
         assert_eq!(rows * columns, outer * len * inner);
         let lane_rows = if inner == 1 { 1 } else { len };
@@ -219,7 +226,7 @@ fn tiles_are_whole_lanes_and_as_many_for_any_team() {
 fn more_lengths_than_a_planner_keeps_are_planned_again() {
     for _ in 0..2 {
         for len in 1..80 {
-            let kind = Kind::Forward;
+            let kind = TransformKind::Forward;
             let pass = Pass { kind, len, scale: 1.0, outer: 1, in_len: len, inner: 1 };
             let mut out = vec![Complex::<f32>::default(); len];
             Lanes::<f32>::new(pass).transform_lane(&vec![Complex::new(1.0f32, 0.0); len], &mut out);
@@ -228,7 +235,8 @@ fn more_lengths_than_a_planner_keeps_are_planned_again() {
     }
     let kept = || f32::planner().with_borrow(|planner| planner.kept.len());
     assert_eq!(kept(), KEPT_MAX);
-    let plan = |len| f32::planner().with_borrow_mut(|planner| planner.plan(Kind::Forward, len));
+    let plan =
+        |len| f32::planner().with_borrow_mut(|planner| planner.plan(TransformKind::Forward, len));
     plan(79);
     let is_kept =
         |len| f32::planner().with_borrow(|planner| planner.kept.iter().any(|k| k.1 == len));
@@ -244,7 +252,7 @@ fn the_bits_do_not_depend_on_the_lengths_that_were_planned_before() {
         let transform = |lens: &[usize]| {
             let run = || {
                 let planned = lens.iter().map(|&len| {
-                    let (kind, outer, inner) = (Kind::Forward, 1, 1);
+                    let (kind, outer, inner) = (TransformKind::Forward, 1, 1);
                     Lanes::<f64>::new(Pass { kind, len, scale: 1.0, outer, in_len: len, inner })
                 });
                 // One after the other: the last is used.
@@ -262,8 +270,14 @@ fn the_bits_do_not_depend_on_the_lengths_that_were_planned_before() {
 
 #[test]
 fn blocks_of_columns_are_bounded_by_one_long_lane() {
-    let pass =
-        |len, inner| Pass { kind: Kind::Forward, len, scale: 1.0, outer: 1, in_len: len, inner };
+    let pass = |len, inner| Pass {
+        kind: TransformKind::Forward,
+        len,
+        scale: 1.0,
+        outer: 1,
+        in_len: len,
+        inner,
+    };
     assert_eq!(pass(1 << 26, 4).tile(16), [1 << 26, 1]);
     assert_eq!(pass(1 << 26, 40).tile(8), [1 << 26, 1]);
     assert_eq!(pass(1 << 14, 40).tile(16), [1 << 14, 4]);

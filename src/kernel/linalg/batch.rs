@@ -4,7 +4,7 @@
 use super::columns::first_largest;
 use super::lu::{Pivots, lu};
 use super::panel::copy;
-use super::systems::{Factors, solve};
+use super::systems::{MatrixFactors, solve};
 use crate::kernel::matmul::{Float, Strided, shares};
 use crate::kernel::{SingleThread, Team};
 
@@ -163,7 +163,7 @@ fn solve_large<T: Float>(a: &mut [T], x: &mut [T], size: usize) -> Option<usize>
     let outcome = unsafe { lu(factors, pivots, &alone) };
     debug_assert!(outcome.is_ok(), "a team of one has no peer that dies");
     // SAFETY: as above; the right-hand sides are another slice.
-    unsafe { solve(Factors::Lu(factors, pivots), sides, sides, &alone) };
+    unsafe { solve(MatrixFactors::Lu(factors, pivots), sides, sides, &alone) };
     let diagonal = |i: usize| a[i * (size + 1)];
     // An overflow anywhere reaches the diagonal below it.
     if (0..size).any(|i| !diagonal(i).to_f64().is_finite()) {

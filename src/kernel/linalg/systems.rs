@@ -17,7 +17,7 @@ const ROWS_AT_A_TIME: usize = 8;
 
 /// A square matrix for which systems are solved.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Factors<T> {
+pub(crate) enum MatrixFactors<T> {
     /// `P A = L U`, as `lu` returns it.
     Lu(Strided<*mut T>, Pivots),
     /// The transpose of that A.
@@ -41,7 +41,7 @@ pub(crate) enum Factors<T> {
 ///   factors, and is B or does not overlap it. Until all members have returned, only this team
 ///   accesses `x`, and nothing writes the others.
 pub(crate) unsafe fn solve<T: Float>(
-    factors: Factors<T>,
+    factors: MatrixFactors<T>,
     b: Strided<*mut T>,
     x: Strided<*mut T>,
     team: &dyn Team,
@@ -63,10 +63,10 @@ pub(crate) unsafe fn solve<T: Float>(
 /// # Safety
 ///
 /// - As [`solve`].
-unsafe fn solve_strip<T: Float>(factors: Factors<T>, x: Strided<*mut T>) {
+unsafe fn solve_strip<T: Float>(factors: MatrixFactors<T>, x: Strided<*mut T>) {
     let size = x.rows;
     match factors {
-        Factors::Lu(f, pivots) => {
+        MatrixFactors::Lu(f, pivots) => {
             // SAFETY: the caller's conditions.
             unsafe { pivots.swap_rows(0..size, x) };
             // SAFETY: as above.
@@ -74,7 +74,7 @@ unsafe fn solve_strip<T: Float>(factors: Factors<T>, x: Strided<*mut T>) {
             // SAFETY: as above.
             unsafe { triangular::solve(Triangle::Upper, f, x) };
         }
-        Factors::LuTransposed(f, pivots) => {
+        MatrixFactors::LuTransposed(f, pivots) => {
             // SAFETY: the caller's conditions.
             unsafe { triangular::solve(Triangle::Lower, f.transposed(), x) };
             // SAFETY: as above.
@@ -82,13 +82,13 @@ unsafe fn solve_strip<T: Float>(factors: Factors<T>, x: Strided<*mut T>) {
             // SAFETY: as above.
             unsafe { pivots.swap_rows((0..size).rev(), x) };
         }
-        Factors::Cholesky(f) => {
+        MatrixFactors::Cholesky(f) => {
             // SAFETY: the caller's conditions.
             unsafe { triangular::solve(Triangle::Lower, f, x) };
             // SAFETY: as above.
             unsafe { triangular::solve(Triangle::Upper, f.transposed(), x) };
         }
-        Factors::Triangular(t, triangle) => {
+        MatrixFactors::Triangular(t, triangle) => {
             // SAFETY: the caller's conditions.
             unsafe { triangular::solve(triangle, t, x) };
         }

@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 
 use super::{
-    Factors, Pivots, Stack, Triangle, cholesky, copy_with_norm, frobenius, inverse_norm_1, invert,
-    largest, lu, norm_1, solve, solve_batch,
+    MatrixFactors, Pivots, Stack, Triangle, cholesky, copy_with_norm, frobenius, inverse_norm_1,
+    invert, largest, lu, norm_1, solve, solve_batch,
 };
 use crate::kernel::matmul::{Float, Strided};
 use crate::kernel::thread_team::{Shared, with_threads};
@@ -291,9 +291,9 @@ fn factored_systems_are_solved_for_any_number_of_right_hand_sides() {
                 let mut x = Dense::<f64>::from_fn(n, cols, |_, _| f64::NAN);
                 let (f, pivots) = (f.place(), Pivots(pivots.as_mut_ptr()));
                 let factors = if is_turned {
-                    Factors::LuTransposed(f, pivots)
+                    MatrixFactors::LuTransposed(f, pivots)
                 } else {
-                    Factors::Lu(f, pivots)
+                    MatrixFactors::Lu(f, pivots)
                 };
                 by_team(2, (factors, b.place(), x.place()), |&(factors, b, x), team| {
                     // SAFETY: all live on until the team has ended, which alone uses them.
@@ -321,7 +321,7 @@ fn each_triangle_reads_its_own_part_only() {
             Dense::<f64>::from_fn(n, n, |i, j| if read(i, j) { whole.at(i, j) } else { f64::NAN });
         let mut b = Dense::<f64>::random(n, 40, 4);
         let mut x = b.clone();
-        let factors = Factors::Triangular(t.place(), triangle);
+        let factors = MatrixFactors::Triangular(t.place(), triangle);
         // SAFETY: all are borrowed by this call alone.
         unsafe { solve(factors, b.place(), x.place(), &SingleThread::default()) };
         let exact = Dense::<f64>::from_fn(n, n, |i, j| match (read(i, j), i == j) {
@@ -354,9 +354,9 @@ fn an_inverse_times_its_matrix_is_the_identity() {
                 let (f, pivots) = (f.place(), Pivots(pivots.as_mut_ptr()));
                 let y = Strided::row_major(y.as_mut_ptr(), n, 1);
                 let factors = if is_turned {
-                    Factors::LuTransposed(f, pivots)
+                    MatrixFactors::LuTransposed(f, pivots)
                 } else {
-                    Factors::Lu(f, pivots)
+                    MatrixFactors::Lu(f, pivots)
                 };
                 // SAFETY: the factors and the vector are borrowed by this call alone.
                 unsafe { solve(factors, y, y, &SingleThread::default()) };

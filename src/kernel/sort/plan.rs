@@ -22,7 +22,7 @@ const SAMPLES_PER_BUCKET: usize = 16;
 
 /// The sizes of a parallel sort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub(crate) struct SortPlan {
     /// Number of keys.
     pub(crate) len: usize,
     /// Keys of each chunk but the last.
@@ -33,7 +33,7 @@ pub(crate) struct Plan {
     pub(crate) samples: usize,
 }
 
-impl Plan {
+impl SortPlan {
     /// The plan for `len` keys of type `K`.
     pub(crate) fn new<K: Key>(len: usize) -> Self {
         if len < PARTITION_MIN {
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn sampled_places_ascend_within_the_keys() {
         for len in [1 << 15, (1 << 15) + 1, 10_000_019, 1 << 40] {
-            let plan = Plan::new::<u64>(len);
+            let plan = SortPlan::new::<u64>(len);
             let places: Vec<usize> = plan.sample_places().collect();
             assert_eq!(places.len(), plan.samples);
             assert!(places.is_sorted_by(|a, b| a < b) && places[places.len() - 1] < len);
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn few_keys_are_one_bucket() {
         for len in [0, 1, 1000] {
-            let plan = Plan::new::<f32>(len);
+            let plan = SortPlan::new::<f32>(len);
             assert_eq!((plan.buckets, plan.sample_places().count()), (1, 0));
             assert_eq!(plan.chunks(), len.min(1));
         }

@@ -11,7 +11,7 @@ use bytemuck::Pod;
 use super::key::Key;
 use super::local::{Pairs, Target, sort_bucket, sort_pairs};
 use super::partition::{Destination, bucket_range, places_from_counts, scatter};
-use super::plan::Plan;
+use super::plan::SortPlan;
 use super::sorted::is_sorted;
 use super::splitters::{Splitters, count};
 
@@ -27,7 +27,7 @@ pub(super) fn words(n: usize) -> Vec<u64> {
     (0..n).map(next).collect()
 }
 
-fn sort_by_plan<K: Key>(keys: &mut [K], scratch: &mut [K], plan: Plan) {
+fn sort_by_plan<K: Key>(keys: &mut [K], scratch: &mut [K], plan: SortPlan) {
     assert_eq!(keys.len(), scratch.len(), "as much scratch as keys");
     if is_sorted(keys, None) {
         return;
@@ -42,7 +42,7 @@ fn sort_by_plan<K: Key>(keys: &mut [K], scratch: &mut [K], plan: Plan) {
     }
 }
 
-fn argsort_by_plan<K: Key>(keys: &[K], indices: &mut [u64], plan: Plan) {
+fn argsort_by_plan<K: Key>(keys: &[K], indices: &mut [u64], plan: SortPlan) {
     let n = keys.len();
     assert_eq!(indices.len(), n, "as many indices as keys");
     let mut ranks = vec![bytemuck::Zeroable::zeroed(); n];
@@ -56,7 +56,7 @@ fn argsort_by_plan<K: Key>(keys: &[K], indices: &mut [u64], plan: Plan) {
     }
 }
 
-fn sort_by_key_by_plan<K: Key, V: Pod>(keys: &mut [K], values: &mut [V], plan: Plan) {
+fn sort_by_key_by_plan<K: Key, V: Pod>(keys: &mut [K], values: &mut [V], plan: SortPlan) {
     assert_eq!(keys.len(), values.len(), "as many values as keys");
     let (mut keys_from, mut values_from) = (keys.to_vec(), values.to_vec());
     let to = (&mut keys_from[..], &mut values_from[..]);
@@ -73,7 +73,7 @@ fn partition<K: Key, E: Copy, V: Copy>(
     keys: &[K],
     encode: impl Fn(K) -> E + Copy,
     values: impl Iterator<Item = V>,
-    plan: Plan,
+    plan: SortPlan,
     to: (&mut [E], &mut [V]),
 ) -> Vec<Range<usize>> {
     assert!(to.0.len() == keys.len() && to.1.len() == keys.len(), "a place for each key");
@@ -110,12 +110,12 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     /// A plan with several buckets, for any number of keys from 4 on.
-    fn small_plan(len: usize, buckets: usize) -> Plan {
-        let plan = Plan { len, chunk_len: 37, buckets, samples: (2 * buckets).min(len / 2) };
-        if plan.samples < 2 { Plan { buckets: 1, ..plan } } else { plan }
+    fn small_plan(len: usize, buckets: usize) -> SortPlan {
+        let plan = SortPlan { len, chunk_len: 37, buckets, samples: (2 * buckets).min(len / 2) };
+        if plan.samples < 2 { SortPlan { buckets: 1, ..plan } } else { plan }
     }
 
-    fn assert_sorts<K: Key + std::fmt::Debug>(keys: &[K], plan: Plan) {
+    fn assert_sorts<K: Key + std::fmt::Debug>(keys: &[K], plan: SortPlan) {
         let mut expected: Vec<K::Bits> = keys.iter().map(|key| key.to_bits()).collect();
         expected.sort_unstable();
         let mut found = keys.to_vec();
@@ -170,7 +170,7 @@ pub(super) mod tests {
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "any bits will do")]
-    fn assert_all(keys: &[u64], plan: Plan) {
+    fn assert_all(keys: &[u64], plan: SortPlan) {
         assert_sorts(keys, plan);
         let narrow: Vec<u32> = keys.iter().map(|&w| (w >> 20) as u32 ^ w as u32).collect();
         assert_sorts(&narrow, plan);
@@ -192,7 +192,7 @@ pub(super) mod tests {
     #[test]
     fn long_arrays_of_all_shapes_are_sorted() {
         for keys in shapes(&words(40_001)) {
-            assert_all(&keys, Plan::new::<u64>(keys.len()));
+            assert_all(&keys, SortPlan::new::<u64>(keys.len()));
             assert_all(&keys, small_plan(keys.len(), 1));
         }
     }

@@ -311,7 +311,7 @@ fn return_slot(leased: &LeasedBytes) -> Result<u32, Refusal> {
 }
 
 /// The value of a slot: the host's own record, or a worker's leased bytes.
-pub(crate) enum Taken<H, W> {
+pub(crate) enum Received<H, W> {
     Host(H),
     Worker(W),
 }
@@ -320,21 +320,21 @@ pub(crate) enum Taken<H, W> {
 pub(crate) fn take_frozen<T: Pod>(
     slot: u32,
     len: usize,
-) -> Result<Taken<Arc<Span>, Arc<LeasedBytes>>, Refusal> {
+) -> Result<Received<Arc<Span>, Arc<LeasedBytes>>, Refusal> {
     in_context(|context| match context {
         Some(Context::Redeem(leases)) => {
             let lease = find(slot, leases)?;
             match &lease.right {
                 Some(Right::Frozen(span)) => {
                     fits::<T>(lease.element_bytes, span.len_bytes() as u64, len)?;
-                    Ok(Taken::Host(Arc::clone(span)))
+                    Ok(Received::Host(Arc::clone(span)))
                 }
                 _ => Err(wrong_kind()),
             }
         }
         Some(Context::Decode(_)) => {
             let leased = borrow_lease::<T>(context, slot, len, KIND_FROZEN)?;
-            Ok(Taken::Worker(Arc::new(leased)))
+            Ok(Received::Worker(Arc::new(leased)))
         }
         _ => Err(outside()),
     })
@@ -344,19 +344,19 @@ pub(crate) fn take_frozen<T: Pod>(
 pub(crate) fn take_chunk<T: Pod>(
     slot: u32,
     len: usize,
-) -> Result<Taken<Part, LeasedBytes>, Refusal> {
+) -> Result<Received<Part, LeasedBytes>, Refusal> {
     in_context(|context| match context {
         Some(Context::Redeem(leases)) => {
             let lease = find(slot, leases)?;
             let Some(Right::Owned { part, .. }) = &lease.right else { return Err(wrong_kind()) };
             fits::<T>(lease.element_bytes, part.len_bytes as u64, len)?;
             match lease.right.take() {
-                Some(Right::Owned { part, .. }) => Ok(Taken::Host(part)),
+                Some(Right::Owned { part, .. }) => Ok(Received::Host(part)),
                 _ => unreachable!("matched three lines above"),
             }
         }
         Some(Context::Decode(_)) => {
-            borrow_lease::<T>(context, slot, len, KIND_OWNED).map(Taken::Worker)
+            borrow_lease::<T>(context, slot, len, KIND_OWNED).map(Received::Worker)
         }
         _ => Err(outside()),
     })

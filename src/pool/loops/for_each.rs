@@ -328,13 +328,13 @@ where
 }
 
 /// A return value that may end the loop.
-trait Ending {
+trait EarlyExit {
     type Found: Serialize;
 
     fn found(self) -> Option<Self::Found>;
 }
 
-impl<E: Serialize> Ending for std::result::Result<(), E> {
+impl<E: Serialize> EarlyExit for std::result::Result<(), E> {
     type Found = E;
 
     fn found(self) -> Option<E> {
@@ -342,7 +342,7 @@ impl<E: Serialize> Ending for std::result::Result<(), E> {
     }
 }
 
-impl<R: Serialize> Ending for Option<R> {
+impl<R: Serialize> EarlyExit for Option<R> {
     type Found = R;
 
     fn found(self) -> Option<R> {
@@ -359,7 +359,7 @@ where
     U: Unit,
     S: Call<P, U, F, R>,
     F: Copy + Send + 'static,
-    R: Ending,
+    R: EarlyExit,
 {
     let mut first: Found<R::Found> = None;
     Body::<P, U, S, F>::attach(invocation)?.run(|block, results| {

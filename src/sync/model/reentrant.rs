@@ -40,8 +40,8 @@ fn loom_a_death_at_any_operation_of_a_reentrant_lock_frees_it_and_is_reported_on
         let waiter = spawn(&shared, move |shared| twice(shared, &mine));
         let died = victim.join().unwrap();
         let held = shared.sweep(&doomed);
-        let told = [waiter.join().unwrap(), twice(&shared, &heir)];
-        assert_eq!(told.into_iter().filter(|&told| told).count(), held);
+        let saw_death = [waiter.join().unwrap(), twice(&shared, &heir)];
+        assert_eq!(saw_death.into_iter().filter(|&saw_death| saw_death).count(), held);
         died
     });
 }

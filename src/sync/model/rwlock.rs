@@ -64,8 +64,8 @@ fn loom_a_death_at_any_operation_of_a_writer_lets_readers_in_and_is_reported() {
         let reader = spawn(&shared, move |shared| read(shared, &mine));
         let died = victim.join().unwrap();
         let held = shared.sweep(&doomed) == 1;
-        let told = reader.join().unwrap();
-        assert!(held || !told);
+        let saw_death = reader.join().unwrap();
+        assert!(held || !saw_death);
         assert_eq!(read(&shared, &heir), held);
         assert_eq!(write(&shared, &heir), held);
         assert!(!read(&shared, &heir));

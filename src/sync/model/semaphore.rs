@@ -60,10 +60,10 @@ fn loom_a_death_at_any_operation_of_a_holder_gives_its_permit_back() {
         });
         let died = victim.join().unwrap();
         let held = shared.sweep(&doomed);
-        let told = waiter.join().unwrap();
-        assert!(held == 1 || !told);
+        let saw_death = waiter.join().unwrap();
+        assert!(held == 1 || !saw_death);
         let left = shared.table_slots[1].peek() == OWNER_DIED;
-        assert_eq!(usize::from(told) + usize::from(left), held);
+        assert_eq!(usize::from(saw_death) + usize::from(left), held);
         assert_eq!(shared.semaphore(&heir).available(), 1);
         died
     });

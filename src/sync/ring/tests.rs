@@ -250,11 +250,11 @@ proptest! {
         words in proptest::collection::vec(any::<u64>(), 8), room in 0usize..2000,
     ) {
         let (fixture, ring) = Fixture::new(1000);
-        let rare = &ring.header().common.0;
+        let cold = &ring.header().common.0;
         if words[0] % 2 == 0 {
-            rare.magic.store(words[1], Ordering::Relaxed);
+            cold.magic.store(words[1], Ordering::Relaxed);
         }
-        rare.data_bytes.store(words[2] >> (words[3] % 64), Ordering::Relaxed);
+        cold.data_bytes.store(words[2] >> (words[3] % 64), Ordering::Relaxed);
         match fixture.attach(room.min(1024 + 640)) {
             Ok(ring) => assert!(ring.data_bytes + 640 <= room as u64),
             Err(error) => assert!(matches!(error, Error::Layout { .. })),

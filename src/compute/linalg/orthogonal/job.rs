@@ -11,7 +11,7 @@ use crate::compute::linalg::operands::check_finite;
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar, SharedMatrix};
 use crate::error::Result;
 use crate::kernel::linalg::orthogonal::{
-    Carver, EighMemory, Operand, QrMemory, Side, SvdMemory, apply_q, eigh, magnitude, qr, svd,
+    Carver, EighMemory, Operand, QrMemory, SvdMemory, Transpose, apply_q, eigh, magnitude, qr, svd,
 };
 use crate::kernel::matmul::{SHARED_NS, Strided};
 use crate::kernel::{PeerDied, SingleThread, Team};
@@ -26,7 +26,7 @@ pub(super) enum Step {
     Qr(f64),
     /// output = Q or its transpose times the input times the number, or times the identity if there
     /// is no input. The memory has the factorisation of A.
-    Apply(Side, f64),
+    Apply(Transpose, f64),
     /// The eigenvalues of the input times this, and as output the eigenvectors, if there is one.
     Eigh(f64),
     /// The singular values of the input times this, and as outputs U and V, if there are two.
@@ -223,12 +223,12 @@ unsafe fn run<T: Scalar>(
             // SAFETY: the caller's conditions.
             unsafe { qr(&a, T::from_f64(factor), &memory, team) }
         }
-        (Step::Apply(side, factor), input) => {
+        (Step::Apply(transpose, factor), input) => {
             let factor = T::from_f64(factor);
             let operand = input.map_or(Operand::Identity, |b| Operand::Matrix(factor, b));
             let factors = QrMemory::carve(&mut memory, m, n);
             // SAFETY: the caller's conditions.
-            unsafe { apply_q(&factors.q, side, &operand, &outputs[0], team) }
+            unsafe { apply_q(&factors.q, transpose, &operand, &outputs[0], team) }
         }
         (Step::Eigh(factor), Some(a)) => {
             let memory = EighMemory::carve(&mut memory, &mut wide, n);

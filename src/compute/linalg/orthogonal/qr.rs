@@ -9,7 +9,7 @@ use crate::compute::linalg::orthogonal::job::{
 };
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
 use crate::error::{Error, Result};
-use crate::kernel::linalg::orthogonal::{Carver, QrMemory, Side};
+use crate::kernel::linalg::orthogonal::{Carver, QrMemory, Transpose};
 use crate::kernel::linalg::{Triangle, inverse_norm_1};
 use crate::kernel::matmul;
 use crate::pool::Pool;
@@ -138,7 +138,7 @@ impl<T: Scalar> Qr<T> {
     pub fn q(&self, pool: &Pool) -> Result<SharedArray<T>> {
         let [m, n] = self.shape;
         let q = SharedArray::for_overwrite([m, m.min(n)])?;
-        Ok(self.apply(pool, ("q", "brigade::Qr::q"), Side::Q, None, q)?.0)
+        Ok(self.apply(pool, ("q", "brigade::Qr::q"), Transpose::No, None, q)?.0)
     }
 
     /// Q B, with all m columns of Q, of which [`q`](Qr::q) returns the first k.
@@ -171,7 +171,7 @@ impl<T: Scalar> Qr<T> {
         let b = b.into();
         let x = self.new_product("apply_q", self.shape[0], &b)?;
         let call = ("apply_q", "brigade::Qr::apply_q");
-        let (x, scale) = self.apply(pool, call, Side::Q, Some(b), x)?;
+        let (x, scale) = self.apply(pool, call, Transpose::No, Some(b), x)?;
         unscaled(call.0, x, 1.0, scale)
     }
 
@@ -202,7 +202,7 @@ impl<T: Scalar> Qr<T> {
         let b = b.into();
         let x = self.new_product("apply_qt", self.shape[0], &b)?;
         let call = ("apply_qt", "brigade::Qr::apply_qt");
-        let (x, scale) = self.apply(pool, call, Side::Transposed, Some(b), x)?;
+        let (x, scale) = self.apply(pool, call, Transpose::Yes, Some(b), x)?;
         unscaled(call.0, x, 1.0, scale)
     }
 
@@ -248,7 +248,7 @@ impl<T: Scalar> Qr<T> {
             return Err(Error::RankDeficient { operation, column });
         }
         let call = (operation, "brigade::Qr::solve");
-        let (x, scale) = self.apply(pool, call, Side::Transposed, Some(b), x)?;
+        let (x, scale) = self.apply(pool, call, Transpose::Yes, Some(b), x)?;
         let known = Known::Triangular(Triangle::Upper);
         let x = solve_factored((pool, call.0, call.1), known, r, None, Matrix::from(&x))?;
         unscaled(operation, x, self.scale, scale)
@@ -306,7 +306,7 @@ impl<T: Scalar> Qr<T> {
         &self,
         pool: &Pool,
         (operation, name): (&'static str, &'static str),
-        side: Side,
+        transpose: Transpose,
         b: Option<Matrix<'_, T>>,
         mut product: SharedArray<T>,
     ) -> Result<(SharedArray<T>, f64)> {
@@ -314,7 +314,7 @@ impl<T: Scalar> Qr<T> {
             Some(b) => scale_if_extreme(operation, "the right-hand side", b)?,
             None => 1.0,
         };
-        let (shape @ [m, n], step) = (self.shape, Step::Apply(side, scale));
+        let (shape @ [m, n], step) = (self.shape, Step::Apply(transpose, scale));
         let output = MatrixMut::from(&mut product);
         let alone_ns = shared_ns::<T>(m, output.place.cols, m.min(n));
         let outputs = vec![output];

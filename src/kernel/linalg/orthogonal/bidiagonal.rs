@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::householder::{add_multiple, reflector, scale};
 use super::phases::{Phases, part_of};
-use super::reduction::{Combination, Factor, Reduction, tile_width};
+use super::reduction::{LinearCombination, Reduction, ReductionSide, tile_width};
 use super::reflectors::{Reflectors, form_all_t, matrix, matrix_mut, product};
 use super::shared_columns::SharedColumns;
 use crate::kernel::PeerDied;
@@ -116,7 +116,7 @@ unsafe fn multiply_transposed<T: Float>(
     while let Some(unit) = phases.unit(1 + (n - first).div_ceil(width)) {
         let Some(cols) = tile_of_unit(&(first..n), width, unit) else {
             // SAFETY: the caller's conditions; the phase gives each unit to one member.
-            unsafe { reduction.dots(Factor::L, i, v) };
+            unsafe { reduction.dots(ReductionSide::L, i, v) };
             continue;
         };
         // SAFETY: the caller's conditions; nothing writes to A in this phase.
@@ -134,9 +134,9 @@ unsafe fn multiply_transposed<T: Float>(
             *to = unsafe { a.read_part(i..first, j) }[0];
         }
     };
-    let combination = Combination { first, starts: &[first], pivot: i };
+    let combination = LinearCombination { first, starts: &[first], pivot: i };
     // SAFETY: the caller's conditions; the phase above has written the product.
-    unsafe { reduction.combine(Factor::R, combination, load, [x, row], phases) }
+    unsafe { reduction.combine(ReductionSide::R, combination, load, [x, row], phases) }
 }
 
 /// The current matrix times `u`, from row `first`, and the current column `first`.
@@ -161,7 +161,7 @@ unsafe fn multiply<T: Float>(
     while let Some(unit) = phases.unit(1 + tiles) {
         let Some(cols) = tile_of_unit(&(first..n), width, unit) else {
             // SAFETY: the caller's conditions; the phase gives each unit to one member.
-            unsafe { reduction.dots(Factor::R, first, u) };
+            unsafe { reduction.dots(ReductionSide::R, first, u) };
             continue;
         };
         // SAFETY: the caller's conditions; nothing writes to A in this phase.
@@ -178,7 +178,7 @@ unsafe fn multiply<T: Float>(
         to.copy_from_slice(unsafe { a.read_part(rows, first) });
     };
     let starts = vec![first; tiles];
-    let combination = Combination { first, starts: &starts, pivot: first };
+    let combination = LinearCombination { first, starts: &starts, pivot: first };
     // SAFETY: the caller's conditions; the phase above has written the partial products.
-    unsafe { reduction.combine(Factor::L, combination, load, [x, column], phases) }
+    unsafe { reduction.combine(ReductionSide::L, combination, load, [x, column], phases) }
 }

@@ -13,10 +13,10 @@
 
 use std::ops::Range;
 
-use super::merge::{Coupling, Plan};
+use super::merge::{Coupling, MergePlan};
 use super::phases::{Phases, part_of};
 use super::reflectors::{matrix, matrix_mut, product};
-use super::secular::Root;
+use super::secular::SecularRoot;
 use super::shared_columns::{Carver, SharedColumns, stride_of};
 use crate::kernel::{PeerDied, SingleThread};
 
@@ -87,7 +87,7 @@ pub(super) struct Divide<'a> {
 
 /// The columns of one merge: `first..middle` and `middle..end`.
 #[derive(Debug, Clone, Copy)]
-struct Node {
+struct DivideNode {
     first: usize,
     middle: usize,
     end: usize,
@@ -95,8 +95,8 @@ struct Node {
 
 /// A merge that is under way.
 struct Merging {
-    node: Node,
-    plan: Plan,
+    node: DivideNode,
+    plan: MergePlan,
     /// For singular values, the rotation of the columns that no row of the parts reaches.
     null_rotation: Option<[f64; 2]>,
     /// The new place of each column of the plan's order, coupled ones by their pole.
@@ -146,7 +146,7 @@ impl Divide<'_> {
         let mut values = unsafe { self.roots.read_part(0..n, VALUES) }.to_vec();
         for level in (0..shared_levels).rev() {
             let nodes = (0..1 << level).map(|index| node(n, level, index));
-            let nodes: Vec<Node> = nodes.filter(|node| node.is_merge()).collect();
+            let nodes: Vec<DivideNode> = nodes.filter(|node| node.is_merge()).collect();
             // SAFETY: the caller's conditions; the parts below are complete.
             unsafe { self.merge_level(&nodes, &mut values, phases)? };
         }
@@ -160,7 +160,7 @@ impl Divide<'_> {
     ///
     /// - As [`Divide::run`]; no other member accesses the columns of this subtree.
     unsafe fn merge_subtree(&self, n: usize, levels: Range<u32>, index: usize) {
-        let Node { first, end, .. } = node(n, levels.start, index);
+        let DivideNode { first, end, .. } = node(n, levels.start, index);
         for basis in self.bases {
             let last = end.min(basis.vectors.cols());
             for column in first..last {
@@ -183,7 +183,7 @@ impl Divide<'_> {
         for level in levels.clone().rev() {
             let below = 1 << (level - levels.start);
             let nodes = (index * below..(index + 1) * below).map(|index| node(n, level, index));
-            let nodes: Vec<Node> = nodes.filter(|node| node.is_merge()).collect();
+            let nodes: Vec<DivideNode> = nodes.filter(|node| node.is_merge()).collect();
             // SAFETY: the caller's conditions; the nodes lie in the subtree.
             let outcome = unsafe { self.merge_level(&nodes, &mut values, &mut phases) };
             debug_assert!(outcome.is_ok(), "a team of one has no peer that dies");
@@ -204,7 +204,7 @@ impl Divide<'_> {
     /// - As [`Divide::run`]; no one but the team of `phases` accesses the columns of the nodes.
     unsafe fn merge_level(
         &self,
-        nodes: &[Node],
+        nodes: &[DivideNode],
         values: &mut [f64],
         phases: &mut Phases<'_>,
     ) -> Result<(), PeerDied> {
@@ -248,8 +248,8 @@ impl Divide<'_> {
     /// # Safety
     ///
     /// - As [`Divide::run`]; nothing writes to the columns of the node.
-    unsafe fn plan(&self, node: Node, values: &[f64]) -> Merging {
-        let Node { first, middle, end } = node;
+    unsafe fn plan(&self, node: DivideNode, values: &[f64]) -> Merging {
+        let DivideNode { first, middle, end } = node;
         let poles = end - first - usize::from(self.matrix.is_bidiagonal());
         let basis = self.bases[0].vectors;
         // SAFETY: the caller's conditions.
@@ -278,7 +278,7 @@ impl Divide<'_> {
         }
         let values = &values[first..first + poles];
         let (middle, tolerance) = (middle - first, self.tolerance);
-        let plan = Plan::new(Coupling { values, z, rho, row, middle, tolerance });
+        let plan = MergePlan::new(Coupling { values, z, rho, row, middle, tolerance });
         Merging { node, plan, null_rotation, places: Vec::new() }
     }
 
@@ -312,13 +312,14 @@ impl Divide<'_> {
         clippy::cast_sign_loss,
         reason = "an origin is an index that was written as f64"
     )]
-    unsafe fn roots_of(&self, merge: &Merging) -> Vec<Root> {
+    unsafe fn roots_of(&self, merge: &Merging) -> Vec<SecularRoot> {
         let range = merge.node.first..merge.node.first + merge.coupled();
         // SAFETY: the caller's conditions.
         let origins = unsafe { self.roots.read_part(range.clone(), ORIGINS) };
         // SAFETY: the caller's conditions.
         let offsets = unsafe { self.roots.read_part(range, OFFSETS) };
-        let root = |(&origin, &offset): (&f64, &f64)| Root { origin: origin as usize, offset };
+        let root =
+            |(&origin, &offset): (&f64, &f64)| SecularRoot { origin: origin as usize, offset };
         origins.iter().zip(offsets).map(root).collect()
     }
 
@@ -394,7 +395,7 @@ impl Divide<'_> {
     ///
     /// - As [`Divide::run`]; no other member accesses these rows in the node's columns.
     unsafe fn copy_rows(&self, merge: &Merging, rows: Range<usize>) {
-        let Node { first, middle, end } = merge.node;
+        let DivideNode { first, middle, end } = merge.node;
         for (index, Basis { vectors, copy }) in self.bases.iter().enumerate() {
             let rows = rows.start..rows.end.min(vectors.rows());
             if rows.is_empty() {
@@ -423,7 +424,7 @@ impl Divide<'_> {
     ///
     /// - As [`Divide::run`]; no other member accesses the places of these roots.
     unsafe fn multiply(&self, merge: &Merging, basis: usize, range: Range<usize>) {
-        let Node { first, middle, .. } = merge.node;
+        let DivideNode { first, middle, .. } = merge.node;
         let (coupled, count) = (merge.coupled(), range.len());
         // SAFETY: the caller's conditions.
         let factors = unsafe { self.root_vectors(merge, basis == 1, range.clone()) };
@@ -489,17 +490,17 @@ impl Merging {
     }
 }
 
-impl Node {
+impl DivideNode {
     fn is_merge(&self) -> bool {
         self.first < self.middle && self.middle < self.end
     }
 }
 
 /// Node `index` of a level of the tree over `n` columns, whose root is level 0.
-fn node(n: usize, level: u32, index: usize) -> Node {
+fn node(n: usize, level: u32, index: usize) -> DivideNode {
     let bound = |index: usize, level: u32| (index * n) >> level;
     let (first, end) = (bound(index, level), bound(index + 1, level));
-    Node { first, middle: bound(2 * index + 1, level + 1), end }
+    DivideNode { first, middle: bound(2 * index + 1, level + 1), end }
 }
 
 /// Adds units of at most `width` elements of `whole`.

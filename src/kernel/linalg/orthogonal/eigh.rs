@@ -7,7 +7,7 @@
 use super::divide::{Basis, Condensed, Divide};
 use super::phases::Phases;
 use super::reduction::{Reduction, tile_width};
-use super::reflectors::{Operand, Reflectors, Side, apply_reflectors};
+use super::reflectors::{Operand, Reflectors, Transpose, apply_reflectors};
 use super::shared_columns::{Carver, SharedColumns, load_columns};
 use super::tridiagonal::tridiagonalize;
 use crate::kernel::matmul::{Float, Strided};
@@ -102,7 +102,7 @@ pub(crate) unsafe fn eigh<T: Float>(
     }
     if let Some(vectors) = vectors {
         let operand = Operand::Wide { columns: memory.basis.vectors, first: 0, reversed: false };
-        let steps = [(memory.q, Side::Q)];
+        let steps = [(memory.q, Transpose::No)];
         // SAFETY: the caller's conditions; the basis and the reflectors are complete.
         unsafe { apply_reflectors(&steps, &operand, n, vectors, &mut phases)? };
     }

@@ -45,7 +45,7 @@ pub(super) struct Coupling<'a> {
 }
 
 /// A merge, with indices from its first column.
-pub(super) struct Plan {
+pub(super) struct MergePlan {
     /// Rotations of columns, in this order.
     pub(super) rotations: Vec<Rotation>,
     /// The columns in the order of the products: those that are coupled, by their extent, and then
@@ -62,9 +62,9 @@ pub(super) struct Plan {
     pub(super) uncoupled: Vec<f64>,
 }
 
-impl Plan {
+impl MergePlan {
     /// Finds what is coupled.
-    pub(super) fn new(coupling: Coupling<'_>) -> Plan {
+    pub(super) fn new(coupling: Coupling<'_>) -> MergePlan {
         let Coupling { values, mut z, mut rho, row, middle, tolerance } = coupling;
         let mut values = values.to_vec();
         let largest = values.iter().fold(0.0f64, |most, x| most.max(x.abs()));
@@ -131,7 +131,7 @@ impl Plan {
             rho,
             squared: if row.is_some() { 1.0 } else { 0.0 },
         };
-        Plan::grouped(&coupled, &uncoupled, &extents, &values, rotations, secular)
+        MergePlan::grouped(&coupled, &uncoupled, &extents, &values, rotations, secular)
     }
 
     /// Orders the columns by their extents.
@@ -142,13 +142,13 @@ impl Plan {
         values: &[f64],
         rotations: Vec<Rotation>,
         secular: Secular,
-    ) -> Plan {
+    ) -> MergePlan {
         let mut pole_of: Vec<usize> = (0..coupled.len()).collect();
         pole_of.sort_by_key(|&pole| extents[coupled[pole]]);
         let before = |extent| coupled.iter().filter(|&&i| extents[i] < extent).count();
         let extent_ends = [before(Extent::Both), before(Extent::Bottom)];
         let order = pole_of.iter().map(|&pole| coupled[pole]).chain(uncoupled.iter().copied());
-        Plan {
+        MergePlan {
             rotations,
             order: order.collect(),
             extents: extent_ends,

@@ -46,6 +46,6 @@ mod tests;
 pub(crate) use eigh::{EighMemory, eigh};
 pub(crate) use magnitude::magnitude;
 pub(crate) use qr::{QrMemory, apply_q, qr};
-pub(crate) use reflectors::{Operand, Side};
+pub(crate) use reflectors::{Operand, Transpose};
 pub(crate) use shared_columns::Carver;
 pub(crate) use svd::{SvdMemory, svd};

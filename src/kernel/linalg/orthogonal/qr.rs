@@ -5,8 +5,8 @@
 #![allow(unsafe_code)]
 
 use super::phases::{Phases, part_of};
-use super::qr_panel::Panel;
-use super::reflectors::{Operand, Reflectors, Side, apply_reflectors};
+use super::qr_panel::QrPanel;
+use super::reflectors::{Operand, Reflectors, Transpose, apply_reflectors};
 use super::shared_columns::{Carver, SharedColumns, load_columns};
 use crate::kernel::matmul::{Float, Strided};
 use crate::kernel::{FloatMode, PeerDied, Team};
@@ -100,7 +100,7 @@ pub(super) unsafe fn qr_phases<T: Float>(
             // SAFETY: the caller's conditions; the phase gives each tile to one member.
             let tile = unsafe { r.write(cols.clone()) };
             let part = &mut tile[block.first_row..];
-            block.apply(Side::Transposed, part, cols.len(), r.stride(), &mut work);
+            block.apply(Transpose::Yes, part, cols.len(), r.stride(), &mut work);
             if is_head {
                 // SAFETY: the caller's conditions; the phase gives the head to one member, and
                 // nothing reads the next block in this phase.
@@ -133,7 +133,7 @@ unsafe fn factor_panel<T: Float>(memory: &QrMemory<T>, index: usize, work: &mut 
     // SAFETY: the caller's conditions.
     let t = unsafe { q.t.write(cols.clone()) };
     t.fill(T::ZERO);
-    let panel = Panel {
+    let panel = QrPanel {
         r: r_part,
         v,
         t,
@@ -161,7 +161,7 @@ unsafe fn factor_panel<T: Float>(memory: &QrMemory<T>, index: usize, work: &mut 
 /// - The team's counters are zero, and all members pass the same arguments.
 pub(crate) unsafe fn apply_q<T: Float>(
     q: &Reflectors<T>,
-    side: Side,
+    transpose: Transpose,
     operand: &Operand<T>,
     to: &Strided<*mut T>,
     team: &dyn Team,
@@ -169,5 +169,5 @@ pub(crate) unsafe fn apply_q<T: Float>(
     let _mode = FloatMode::standard();
     let rows = q.v.rows();
     // SAFETY: the caller's conditions.
-    unsafe { apply_reflectors(&[(*q, side)], operand, rows, to, &mut Phases::new(team)) }
+    unsafe { apply_reflectors(&[(*q, transpose)], operand, rows, to, &mut Phases::new(team)) }
 }

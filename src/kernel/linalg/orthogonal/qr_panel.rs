@@ -1,14 +1,14 @@
 //! The QR factorisation of one panel, by one thread.
 
 use super::householder::{add_multiple, dot, reflector};
-use super::reflectors::{Block, Side, form_t, matrix, matrix_mut, product};
+use super::reflectors::{Block, Transpose, form_t, matrix, matrix_mut, product};
 use crate::kernel::matmul::Float;
 
 /// Columns that are factored one by one.
 const NARROW: usize = 8;
 
 /// A panel: columns of R, of the vectors, and of T, each with its stride.
-pub(super) struct Panel<'a, T> {
+pub(super) struct QrPanel<'a, T> {
     pub(super) r: &'a mut [T],
     pub(super) v: &'a mut [T],
     pub(super) t: &'a mut [T],
@@ -24,7 +24,7 @@ pub(super) struct Panel<'a, T> {
     pub(super) cols: usize,
 }
 
-impl<T: Float> Panel<'_, T> {
+impl<T: Float> QrPanel<'_, T> {
     /// Factors the panel, by recursion, so that products do most of the work (Elmroth and
     /// Gustavson, "Applying Recursion to Serial and Parallel QR Factorization Leads to Better
     /// Performance", IBM J. Res. Dev. 44, 2000).
@@ -33,21 +33,21 @@ impl<T: Float> Panel<'_, T> {
             self.factor_narrow();
             return;
         }
-        let Panel { stride, t_stride, rows, first_row, first_t, cols, .. } = self;
+        let QrPanel { stride, t_stride, rows, first_row, first_t, cols, .. } = self;
         let middle = (cols / 2).next_multiple_of(NARROW);
         let (r_left, r_right) = self.r.split_at_mut(middle * stride);
         let (v_left, v_right) = self.v.split_at_mut(middle * stride);
         let (t_left, t_right) = self.t.split_at_mut(middle * t_stride);
         let (r, v, t) = (r_left, &mut *v_left, &mut *t_left);
-        let left = Panel { r, v, t, stride, t_stride, rows, first_row, first_t, cols: middle };
+        let left = QrPanel { r, v, t, stride, t_stride, rows, first_row, first_t, cols: middle };
         left.factor(work);
 
         let v_left = matrix(&v_left[first_row..], rows - first_row, middle, stride);
         let t_left = matrix(&t_left[first_t..], middle, middle, t_stride);
         let block = Block { v: v_left, t: t_left, first_row };
         let right = cols - middle;
-        block.apply(Side::Transposed, &mut r_right[first_row..], right, stride, work);
-        Panel {
+        block.apply(Transpose::Yes, &mut r_right[first_row..], right, stride, work);
+        QrPanel {
             r: r_right,
             v: &mut *v_right,
             t: &mut *t_right,

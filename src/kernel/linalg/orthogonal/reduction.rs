@@ -37,7 +37,7 @@ const NEXT: usize = 2;
 
 /// L or R.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Factor {
+pub(super) enum ReductionSide {
     L,
     R,
 }
@@ -54,7 +54,7 @@ pub(super) struct Reduction<T> {
 }
 
 /// What phase 2 combines.
-pub(super) struct Combination<'a> {
+pub(super) struct LinearCombination<'a> {
     /// The first row of the result.
     pub(super) first: usize,
     /// The first row of each partial product.
@@ -79,8 +79,8 @@ impl<T: Float> Reduction<T> {
         Reduction { a, work, l: vec![T::ZERO; len], r: vec![T::ZERO; len], filled: 0 }
     }
 
-    fn factor(&self, factor: Factor) -> &[T] {
-        if factor == Factor::L { &self.l } else { &self.r }
+    fn factor(&self, factor: ReductionSide) -> &[T] {
+        if factor == ReductionSide::L { &self.l } else { &self.r }
     }
 
     /// Appends a column to L and one to R.
@@ -96,7 +96,7 @@ impl<T: Float> Reduction<T> {
     /// # Safety
     ///
     /// - The memory is valid, and one member calls this in a phase.
-    pub(super) unsafe fn dots(&self, factor: Factor, first: usize, x: &[T]) {
+    pub(super) unsafe fn dots(&self, factor: ReductionSide, first: usize, x: &[T]) {
         let (n, stride, filled) = (self.a.rows(), stride_of::<T>(self.a.rows()), self.filled);
         if filled == 0 {
             return;
@@ -130,14 +130,18 @@ impl<T: Float> Reduction<T> {
     /// - The memory is valid; the partial products and dots are complete.
     pub(super) unsafe fn combine(
         &self,
-        factor: Factor,
-        Combination { first, starts, pivot }: Combination<'_>,
+        factor: ReductionSide,
+        LinearCombination { first, starts, pivot }: LinearCombination<'_>,
         load: impl Fn(Range<usize>, &mut [T]),
         [x, next]: [&mut [T]; 2],
         phases: &mut Phases<'_>,
     ) -> Result<(), PeerDied> {
         let (n, stride, filled) = (self.a.rows(), stride_of::<T>(self.a.rows()), self.filled);
-        let other = self.factor(if factor == Factor::L { Factor::R } else { Factor::L });
+        let other = self.factor(if factor == ReductionSide::L {
+            ReductionSide::R
+        } else {
+            ReductionSide::L
+        });
         // SAFETY: the caller's conditions; nothing writes the dots in this phase.
         let dots = unsafe { self.work.read_part(0..filled, DOTS) };
         let mut factors = dots.to_vec();

@@ -116,11 +116,11 @@ pub(super) struct Block<'a, T> {
 
 /// Which of a product of reflectors and its transpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Side {
+pub(crate) enum Transpose {
     /// `Q = H_0 H_1 ...`
-    Q,
+    No,
     /// `Q^T = ... H_1 H_0`
-    Transposed,
+    Yes,
 }
 
 impl<T: Float> Block<'_, T> {
@@ -128,7 +128,7 @@ impl<T: Float> Block<'_, T> {
     /// left by the block or its transpose.
     pub(super) fn apply(
         &self,
-        side: Side,
+        transpose: Transpose,
         c: &mut [T],
         cols: usize,
         stride: usize,
@@ -141,7 +141,7 @@ impl<T: Float> Block<'_, T> {
         work.clear();
         work.resize(2 * count * cols, T::ZERO);
         let (dots, factors) = work.split_at_mut(count * cols);
-        let t = if side == Side::Q { self.t } else { self.t.transposed() };
+        let t = if transpose == Transpose::No { self.t } else { self.t.transposed() };
         let seen = matrix(c, rows, cols, stride);
         product(T::ONE, self.v.transposed(), seen, T::ZERO, matrix_mut(dots, count, cols, count));
         let dots = matrix(dots, count, cols, count);
@@ -227,7 +227,7 @@ impl<T: Float> Operand<T> {
 ///   reflectors, and nothing else accesses `to`.
 /// - An operand has the columns of `to`, and no more than `rows` rows.
 pub(super) unsafe fn apply_reflectors<T: Float>(
-    steps: &[(Reflectors<T>, Side)],
+    steps: &[(Reflectors<T>, Transpose)],
     operand: &Operand<T>,
     rows: usize,
     to: &Strided<*mut T>,
@@ -243,17 +243,17 @@ pub(super) unsafe fn apply_reflectors<T: Float>(
         unsafe { operand.load(cols.clone(), &mut tile, stride) };
         // In columns of the identity, rows from here on are zero until a reflector fills them.
         let mut filled = if matches!(operand, Operand::Identity) { cols.end } else { rows };
-        for (reflectors, side) in steps {
+        for (reflectors, transpose) in steps {
             let blocks = reflectors.blocks();
             for step in 0..blocks {
-                let index = if *side == Side::Q { blocks - 1 - step } else { step };
+                let index = if *transpose == Transpose::No { blocks - 1 - step } else { step };
                 // SAFETY: the caller's conditions.
                 let block = unsafe { reflectors.read(index) };
-                if *side == Side::Q && block.first_row >= filled {
+                if *transpose == Transpose::No && block.first_row >= filled {
                     continue;
                 }
                 let part = &mut tile[block.first_row..];
-                block.apply(*side, part, cols.len(), stride, &mut work);
+                block.apply(*transpose, part, cols.len(), stride, &mut work);
             }
             filled = rows;
         }

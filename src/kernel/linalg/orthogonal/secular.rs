@@ -30,7 +30,7 @@ pub(super) struct Secular {
 
 /// A root: `offset` beyond the pole at index `origin`, or beyond the square of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Root {
+pub(super) struct SecularRoot {
     pub(super) origin: usize,
     pub(super) offset: f64,
 }
@@ -114,10 +114,10 @@ impl Secular {
     ///
     /// Every step keeps a bracket, and halves it if the interpolation leaves it, so that this ends
     /// for any numbers.
-    pub(super) fn root(&self, j: usize, gaps: &mut Vec<f64>) -> Root {
+    pub(super) fn root(&self, j: usize, gaps: &mut Vec<f64>) -> SecularRoot {
         let count = self.poles.len();
         if count == 1 {
-            return Root { origin: 0, offset: self.rho * self.z[0] * self.z[0] };
+            return SecularRoot { origin: 0, offset: self.rho * self.z[0] * self.z[0] };
         }
         let is_last = j + 1 == count;
         // The poles that the interpolation uses: those around the root, or the last two.
@@ -154,7 +154,7 @@ impl Secular {
             }
             next = step.next(gaps, left, x, is_last, Model::Slopes);
         }
-        Root { origin, offset: x }
+        SecularRoot { origin, offset: x }
     }
 
     /// The equation at `x`.
@@ -174,7 +174,7 @@ impl Secular {
     }
 
     /// The part `to` of the z for which `roots` are exact, from index `first`, times `sqrt(rho)`.
-    pub(super) fn weights(&self, roots: &[Root], first: usize, to: &mut [f64]) {
+    pub(super) fn weights(&self, roots: &[SecularRoot], first: usize, to: &mut [f64]) {
         let poles = &self.poles[first..first + to.len()];
         let count = self.poles.len();
         let last = roots[count - 1];
@@ -196,13 +196,13 @@ impl Secular {
     }
 
     /// The vector of a root, not normalised: `z_i / (d_i - root)`, of the weights z.
-    pub(super) fn vector(&self, root: Root, weights: &[f64], to: &mut [f64]) {
+    pub(super) fn vector(&self, root: SecularRoot, weights: &[f64], to: &mut [f64]) {
         let origin = self.poles[root.origin];
         set_ratios(to, weights, &self.poles, origin, root.offset, self.squared);
     }
 
     /// The eigenvalue, or the singular value.
-    pub(super) fn value(&self, root: Root) -> f64 {
+    pub(super) fn value(&self, root: SecularRoot) -> f64 {
         let pole = self.poles[root.origin];
         if self.squared == 0.0 {
             return pole + root.offset;

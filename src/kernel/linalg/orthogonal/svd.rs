@@ -12,7 +12,7 @@ use super::merge::LEAST;
 use super::phases::Phases;
 use super::qr::{QrMemory, qr_phases};
 use super::reduction::{Reduction, tile_width};
-use super::reflectors::{Operand, Reflectors, Side, apply_reflectors};
+use super::reflectors::{Operand, Reflectors, Transpose, apply_reflectors};
 use super::shared_columns::{Carver, SharedColumns, load_columns};
 use crate::kernel::matmul::{Float, Strided};
 use crate::kernel::{FloatMode, PeerDied, Team};
@@ -130,10 +130,10 @@ pub(crate) unsafe fn svd<T: Float>(
         first: n.saturating_sub(1),
         reversed: true,
     });
-    let mut steps = vec![(memory.q, Side::Q)];
-    steps.extend(memory.qr.map(|qr| (qr.q, Side::Q)));
+    let mut steps = vec![(memory.q, Transpose::No)];
+    steps.extend(memory.qr.map(|qr| (qr.q, Transpose::No)));
     // SAFETY: the caller's conditions; the basis and the reflectors are complete.
     unsafe { apply_reflectors(&steps, &left, m, u, &mut phases)? };
     // SAFETY: as above.
-    unsafe { apply_reflectors(&[(memory.p, Side::Q)], &right, n, v, &mut phases) }
+    unsafe { apply_reflectors(&[(memory.p, Transpose::No)], &right, n, v, &mut phases) }
 }

@@ -6,8 +6,8 @@
 
 use std::ptr::null_mut;
 
-use super::merge::{Coupling, Plan};
-use super::{Carver, EighMemory, Operand, QrMemory, Side, SvdMemory, apply_q, eigh, qr, svd};
+use super::merge::{Coupling, MergePlan};
+use super::{Carver, EighMemory, Operand, QrMemory, SvdMemory, Transpose, apply_q, eigh, qr, svd};
 use crate::kernel::matmul::{Float, Strided};
 use crate::kernel::thread_team::{Shared, with_threads};
 use crate::kernel::{PeerDied, Team};
@@ -153,7 +153,7 @@ fn factor<T: Float>(a: &Dense<T>, members: usize) -> (Dense<T>, Dense<T>) {
     by_threads(members, |team| {
         let (_, memory, q) = { places }.0;
         // SAFETY: as above.
-        unsafe { apply_q(&memory.q, Side::Q, &Operand::Identity, &q, team) }
+        unsafe { apply_q(&memory.q, Transpose::No, &Operand::Identity, &q, team) }
     });
     let stride = memory.r.stride();
     let r = Dense::from_fn(k, n, |i, j| elements[j * stride + i].to_f64());
@@ -305,8 +305,14 @@ fn bits_do_not_depend_on_the_number_of_members() {
 fn poles_stay_apart_if_a_part_has_a_singular_value_of_zero() {
     let values = [0.0, 0.0, 1.0, 2.0];
     let (z, tolerance) = (vec![0.5; 4], 1e-15);
-    let plan =
-        Plan::new(Coupling { values: &values, z, rho: 1.0, row: Some(1), middle: 2, tolerance });
+    let plan = MergePlan::new(Coupling {
+        values: &values,
+        z,
+        rho: 1.0,
+        row: Some(1),
+        middle: 2,
+        tolerance,
+    });
     let poles = &plan.secular.poles;
     assert_eq!(poles.len(), 4);
     assert!(poles.is_sorted_by(|a, b| a < b) && poles[1] < 1e-14, "{poles:?}");
@@ -361,7 +367,7 @@ fn all_members_return_if_one_dies_at_any_barrier() {
                 0 => unsafe { qr(&a, 1.0, &for_qr, team) },
                 1 => {
                     // SAFETY: as above.
-                    unsafe { apply_q(&for_qr.q, Side::Q, &Operand::Identity, &u, team) }
+                    unsafe { apply_q(&for_qr.q, Transpose::No, &Operand::Identity, &u, team) }
                 }
                 // SAFETY: as above.
                 2 => unsafe { eigh(&a, 1.0, &for_eigh, Some(&u), team) },

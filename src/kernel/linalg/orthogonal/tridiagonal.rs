@@ -5,7 +5,7 @@
 
 use super::householder::{add_multiple, dot, reflector, scale};
 use super::phases::{Phases, part_of};
-use super::reduction::{Combination, Factor, Reduction, tile_width};
+use super::reduction::{LinearCombination, Reduction, ReductionSide, tile_width};
 use super::reflectors::{Reflectors, form_all_t};
 use super::shared_columns::SharedColumns;
 use crate::kernel::PeerDied;
@@ -100,7 +100,7 @@ unsafe fn multiply<T: Float>(
         let Some(cols) = unit.checked_sub(1).and_then(|index| part_of(&(first..n), width, index))
         else {
             // SAFETY: the caller's conditions; the phase gives each unit to one member.
-            unsafe { reduction.dots(Factor::R, first, v) };
+            unsafe { reduction.dots(ReductionSide::R, first, v) };
             continue;
         };
         // SAFETY: the caller's conditions; nothing writes to A in this phase.
@@ -116,9 +116,9 @@ unsafe fn multiply<T: Float>(
         // SAFETY: the caller's conditions; nothing writes to A in this phase.
         to.copy_from_slice(unsafe { a.read_part(rows, first) });
     };
-    let combination = Combination { first, starts: &starts, pivot: first };
+    let combination = LinearCombination { first, starts: &starts, pivot: first };
     // SAFETY: the caller's conditions; the phase above has written the partial products.
-    unsafe { reduction.combine(Factor::L, combination, load, [w, column], phases) }
+    unsafe { reduction.combine(ReductionSide::L, combination, load, [w, column], phases) }
 }
 
 /// Columns of a symmetric matrix, from column `first`.
