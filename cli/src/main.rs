@@ -6,6 +6,7 @@ mod compute;
 mod error;
 mod json;
 mod regions;
+mod table;
 mod top;
 
 use std::io::{self, Write};

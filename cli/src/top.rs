@@ -11,7 +11,7 @@ use brigade::{PoolInfo, WorkerInfo, WorkerStatus};
 
 use crate::error::CommandError;
 use crate::json::Json;
-use crate::regions::{columns, printable, size};
+use crate::table::{columns, printable, size};
 
 /// How often a pool publishes its state.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use super::{spinner, unsupported};
 use crate::error::CommandError;
 use crate::json::Json;
-use crate::regions::columns;
+use crate::table::columns;
 
 /// The least element, the quartiles, and the greatest element.
 const QUANTILES: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
