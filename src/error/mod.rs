@@ -43,8 +43,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// There is less memory than requested. Request less, free arrays, or raise the limit.
     #[error(
-        "no space for {requested_bytes} bytes: {free_bytes} bytes are free, limited by {limited_by}; \
-         free arrays or raise that limit"
+        "no space for {requested_bytes} bytes: {free_bytes} bytes are free, limited by \
+         {limited_by}; free arrays or raise that limit"
     )]
     NoSpace {
         /// The requested memory, in bytes.

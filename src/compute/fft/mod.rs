@@ -173,9 +173,9 @@ impl Pool {
     }
 
     /// The inverse of [`rfft`](Pool::rfft). [`n`](Fft::n) sets the number of elements along the
-    /// halved axis. An odd one must be set, because the input has the same shape for n and n - 1. The
-    /// imaginary parts that reals do not have, of element 0 and for an even `n` of element `n / 2`,
-    /// are ignored.
+    /// halved axis. An odd one must be set, because the input has the same shape for n and n - 1.
+    /// The imaginary parts that reals do not have, of element 0 and for an even `n` of element
+    /// `n / 2`, are ignored.
     ///
     /// For several axes the call needs a further array of the size of the input; and one of the
     /// size of the result if the halved axis is the last one of the array and `n` is even and at

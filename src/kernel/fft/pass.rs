@@ -24,8 +24,8 @@ pub(crate) struct Pass {
     /// The factor of the results.
     pub(crate) scale: f64,
     pub(crate) outer: usize,
-    /// The elements along the axis of the input. For [`TransformKind::RealInverse`] any number: missing
-    /// elements are zeros, others are ignored. Otherwise `len`.
+    /// The elements along the axis of the input. For [`TransformKind::RealInverse`] any number:
+    /// missing elements are zeros, others are ignored. Otherwise `len`.
     pub(crate) in_len: usize,
     pub(crate) inner: usize,
 }
