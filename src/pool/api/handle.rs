@@ -1,5 +1,6 @@
 //! The handle of a submitted task.
 
+use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -165,6 +166,45 @@ impl<R: DeserializeOwned> Handle<R> {
     pub(crate) fn finish(&mut self, outcome: Outcome) -> Result<R> {
         self.id = None;
         open(outcome)
+    }
+    /// Takes the outcomes of the tasks in `running` that are over, with their numbers, and their
+    /// handles out of it, with one lock for all; offers queued tasks to the workers. It passes over
+    /// at most `passed_max` tasks that are not over: it is for tasks of one pool in the order in
+    /// which they were submitted. For `brigade-mpi`, which polls many tasks.
+    #[doc(hidden)]
+    pub fn take_ended(
+        running: &mut VecDeque<(usize, Handle<R>)>,
+        passed_max: usize,
+    ) -> Vec<(usize, Result<R>)> {
+        let Some((core, _)) = running.front().and_then(|(_, handle)| handle.place()) else {
+            return Vec::new();
+        };
+        let core = Arc::clone(core);
+        let mut ended = Vec::new();
+        let mut state = core.lock();
+        state.drive();
+        if !state.queue.is_empty() {
+            core.rearm(&mut state);
+        }
+        let mut passed = 0;
+        while passed < passed_max
+            && let Some((number, handle)) = running.get_mut(passed)
+        {
+            let is_here = Arc::ptr_eq(&handle.core, &core);
+            let id = handle.id.filter(|_| is_here);
+            match id.and_then(|id| Core::take(&mut state, id)) {
+                Some(outcome) => {
+                    // Before the handle is dropped, which would lock the pool again.
+                    handle.id = None;
+                    ended.push((*number, outcome));
+                    running.remove(passed);
+                }
+                None => passed += 1,
+            }
+        }
+        state.emit_due_logs();
+        drop(state);
+        ended.into_iter().map(|(number, outcome)| (number, open(outcome))).collect()
     }
 }
 
