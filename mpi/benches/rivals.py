@@ -4,8 +4,9 @@
     cargo build --release -p brigade-mpi --example cost_cluster
     venv/bin/python mpi/benches/rivals.py
 
-Prints one line for each figure of each contender, the median and the best of some rounds; the
-contenders take turns. Every contender has a process that gives out tasks and two that run them, or
+Prints one line for each figure of each contender: the median and the range of some rounds, in each
+of which a figure is the median of as many repetitions for all. The contenders take turns. A
+contender runs as many empty tasks as take about a second or more. Every contender has a process that gives out tasks and two that run them, or
 (brigade-mpi) two ranks with a worker each, of which rank 0 also gives them out. All run on one
 machine; dask speaks TCP over the loopback device, the others use shared memory.
 """
@@ -21,7 +22,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np"]
-ROUNDS, TASKS, TRIPS, MIB = 3, 20_000, 100, 64
+ROUNDS, TASKS, MIB = 3, 20_000, 64
+# Repetitions of each figure, as in the example cost_cluster.
+RATES, TRIPS, ARGUMENTS = 3, 200, 5
 FIGURES = {
     "tasks_per_s": "empty tasks a second",
     "chunked_per_s": "the same, 1000 in a chunk",
@@ -43,13 +46,13 @@ def end(_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def best_of(repeat, call):
+def median_of(repeat, call):
     times = []
     for _ in range(repeat):
         since = time.perf_counter()
         call()
         times.append(time.perf_counter() - since)
-    return min(times)
+    return statistics.median(times)
 
 
 def say(name, value):
@@ -59,13 +62,13 @@ def say(name, value):
 def measure(tasks, run_all, run_one, run_chunks=None):
     """Figures of a contender whose `run_all` maps, and whose `run_one` runs one task."""
     run_all(nothing, range(100))
-    say("tasks_per_s", tasks / best_of(1, lambda: run_all(nothing, range(tasks))))
+    say("tasks_per_s", tasks / median_of(RATES, lambda: run_all(nothing, range(tasks))))
     if run_chunks:
         many = range(20 * tasks)
-        say("chunked_per_s", len(many) / best_of(2, lambda: run_chunks(nothing, many)))
-    say("trip_us", 1e6 * best_of(TRIPS, lambda: run_one(nothing, 1)))
+        say("chunked_per_s", len(many) / median_of(RATES, lambda: run_chunks(nothing, many)))
+    say("trip_us", 1e6 * median_of(TRIPS, lambda: run_one(nothing, 1)))
     data = b"7" * (MIB << 20)
-    say("argument_ms", 1e3 * best_of(5, lambda: run_one(length, data)))
+    say("argument_ms", 1e3 * median_of(ARGUMENTS, lambda: run_one(length, data)))
 
 
 def mpi4py(is_killing):

@@ -1,5 +1,7 @@
 //! What calls, tasks, messages and products on a cluster cost.
 //!
+//! Prints medians of some repetitions.
+//!
 //! ```text
 //! mpirun -np 2 --bind-to none target/release/examples/cost_cluster --workers 1
 //! ```
@@ -31,15 +33,16 @@ struct Arguments {
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// The shortest of some repetitions.
-fn best<T>(repeat: usize, mut run: impl FnMut() -> Outcome<T>) -> Outcome<Duration> {
+/// The median of some repetitions.
+fn median<T>(repeat: usize, mut run: impl FnMut() -> Outcome<T>) -> Outcome<Duration> {
     let time = |_| {
         let since = Instant::now();
         drop(run()?);
         Ok(since.elapsed())
     };
-    let times = (0..repeat).map(time).collect::<Outcome<Vec<_>>>()?;
-    Ok(times.into_iter().min().unwrap_or_default())
+    let mut times = (0..repeat).map(time).collect::<Outcome<Vec<_>>>()?;
+    times.sort_unstable();
+    Ok(times[repeat / 2])
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -52,29 +55,30 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     say(format!("{} ranks with {workers} workers", cluster.size()));
 
-    let took = best(3, || values(cluster.map(0..tasks, |n| n)?))?;
+    let took = median(3, || values(cluster.map(0..tasks, |n| n)?))?;
     say(format!("{:.0} empty tasks a second", tasks as f64 / took.as_secs_f64()));
-    let took = best(200, || values(cluster.map(0..cluster.size(), |n| n)?))?;
+    let took = median(200, || values(cluster.map(0..cluster.size(), |n| n)?))?;
     say(format!("{took:.1?} for a task on every rank, there and back"));
     // Made before the clock starts.
     let text = (cluster.rank() == 0).then(|| "7".repeat(mib << 20));
     let mut texts: Vec<_> = (0..5).map(|_| text.clone()).collect();
-    let took = best(5, || values(cluster.map(texts.pop().flatten(), |text: String| text.len())?))?;
+    let took =
+        median(5, || values(cluster.map(texts.pop().flatten(), |text: String| text.len())?))?;
     say(format!("{took:.1?} for a task with an argument of {mib} MiB"));
 
-    let took = best(1000, || Ok(cluster.all_gather(())?))?;
+    let took = median(1000, || Ok(cluster.all_gather(())?))?;
     say(format!("{took:.1?} for all_gather of nothing"));
     let mut rows = DistArray::<f64>::zeroed(&cluster, &[64, 1024], 1)?;
-    let took = best(1000, || Ok(rows.exchange_halo(&cluster)?))?;
+    let took = median(1000, || Ok(rows.exchange_halo(&cluster)?))?;
     say(format!("{took:.1?} to exchange a halo of 8 KiB"));
     let whole = SharedArray::<f64>::zeroed([1024, mib << 7])?;
     let whole = (cluster.rank() == 0).then_some(&whole);
-    let took = best(3, || Ok(DistArray::scatter(&cluster, whole)?))?;
+    let took = median(3, || Ok(DistArray::scatter(&cluster, whole)?))?;
     let moved = (mib << 20) as f64 * (1.0 - 1.0 / cluster.size() as f64);
     say(format!("{:.2} GB/s scattered", moved / took.as_secs_f64() / 1e9));
 
     let matrix = DistArray::<f64>::zeroed(&cluster, &[size, size], 0)?;
-    let took = best(3, || Ok(cluster.matmul(&matrix, &matrix)?))?;
+    let took = median(3, || Ok(cluster.matmul(&matrix, &matrix)?))?;
     let operations = 2.0 * (size as f64).powi(3);
     say(format!(
         "{:.1} GFLOP/s: {size} x {size} in {took:.1?}",

@@ -30,7 +30,9 @@ impl Backoff {
         *self = Backoff::default();
     }
 
-    /// The next pause is short: bytes are on their way, and MPI moves them only while it is polled.
+    /// The next pause is short: a piece of a message was sent, and MPI moves the next one only
+    /// while it is polled. Later ones grow, so that a message for which its receiver has no time
+    /// costs little.
     pub(crate) fn shorten(&mut self) {
         self.pause = FIRST;
     }

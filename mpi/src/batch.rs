@@ -32,12 +32,13 @@ impl Cluster {
     ///
     /// All ranks call it. The settings and keys of rank 0 count, and rank 0 gets the summary. The
     /// pool of the batch is not used. An [interrupt](Batch::interrupt) of rank 0 lets what is under
-    /// way end. `function` captures nothing.
+    /// way end; Ctrl-C is none, because mpirun turns it into SIGTERM. `function` captures nothing.
     ///
     /// The guarantees are those of the [module](brigade::batch), with these differences. Keys
-    /// travel in batches of about 20 ms, two of them ahead of each rank, so that many run again
-    /// after the death of a rank. A key whose worker has died runs again after all others. A
-    /// timeout of the pool counts as a failure. The error of a key has the rank and the node.
+    /// travel in batches of about 20 ms, two of them ahead of each rank. After the death of a rank
+    /// all run again whose outcomes rank 0 had not yet written. A key whose worker has died runs
+    /// again after all others. A timeout of the pool counts as a failure. The error of a key has
+    /// the rank and the node.
     ///
     /// # Errors
     ///

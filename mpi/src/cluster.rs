@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::executable;
-use crate::launcher::{self, Processors};
+use crate::launcher::{self, Place};
 use crate::link::{Link, PIECE_BYTES};
 use crate::product;
 
@@ -61,8 +61,7 @@ type Identity = ([u8; 8], String);
 /// What ranks with the same executable tell each other before they start.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Hello {
-    host: String,
-    processors: Processors,
+    place: Place,
     piece_bytes: usize,
     grid_ranks: usize,
 }
@@ -114,19 +113,17 @@ impl Cluster {
         let hosts = same_executable(&link, &host)?;
         link.set_hosts(hosts);
         let hello = Hello {
-            host,
-            processors: Processors::now(),
+            place: Place::here(host),
             piece_bytes: piece_bytes(),
             grid_ranks: product::grid_ranks(),
         };
         let all = link.all_gather(hello)?;
-        let made = make_pool(pool, &all, link.rank());
-        let pool = link.agree(made)?;
-        link.set_piece_bytes(all[0].piece_bytes);
-        let grid_ranks = all[0].grid_ranks;
+        let (piece_bytes, grid_ranks) = (all[0].piece_bytes, all[0].grid_ranks);
+        let places: Vec<_> = all.into_iter().map(|hello| hello.place).collect();
+        let pool = link.agree(make_pool(pool, places[link.rank()].workers(&places)))?;
+        link.set_piece_bytes(piece_bytes);
         let workers = link.all_gather(pool.workers())?;
-        let ranks: Vec<_> = all.into_iter().map(|hello| (hello.host, hello.processors)).collect();
-        let warning = launcher::binding_warning(&ranks);
+        let warning = launcher::binding_warning(&places);
         if let Some(text) = warning.as_ref().filter(|_| link.rank() == 0) {
             eprintln!("brigade-mpi: {text}");
         }
@@ -260,14 +257,12 @@ fn same_executable(link: &Link, host: &str) -> Result<Vec<String>> {
     Ok(all.into_iter().map(|(_, host)| host).collect())
 }
 
-/// This rank's pool.
-fn make_pool(mut builder: PoolBuilder, all: &[Hello], rank: usize) -> Result<Pool> {
-    let own = &all[rank];
-    let on_node = all.iter().filter(|hello| hello.host == own.host).count();
+/// This rank's pool, with so many workers if its program leaves that open.
+fn make_pool(mut builder: PoolBuilder, workers: usize) -> Result<Pool> {
     for name in launcher::variables() {
         builder = builder.env_remove_inherited(name);
     }
-    Ok(builder.workers_or(own.processors.workers(on_node)).build()?)
+    Ok(builder.workers_or(workers).build()?)
 }
 
 /// The bytes of one call of MPI that this process asks for.

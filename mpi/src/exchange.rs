@@ -118,8 +118,11 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// [`Error::Codec`](crate::Error::Codec); [`Error::InvalidArgument`](crate::Error) on rank 0 in
-    /// a call of [`imap_unordered`](Cluster::imap_unordered) that is not at its end.
+    /// [`Error::Codec`](crate::Error::Codec) if this rank's value cannot be encoded, and
+    /// [`Error::RankFailed`](crate::Error) on the others then; [`Error::Codec`](crate::Error)
+    /// on every rank if a value cannot be decoded. The next call works in any case.
+    /// [`Error::InvalidArgument`](crate::Error) on rank 0 in a call of
+    /// [`imap_unordered`](Cluster::imap_unordered) that is not at its end.
     ///
     /// # Examples
     ///

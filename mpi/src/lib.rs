@@ -13,6 +13,8 @@ mod array;
 mod backoff;
 mod batch;
 mod cluster;
+mod collective;
+mod encoded;
 mod error;
 mod exchange;
 mod executable;

@@ -123,7 +123,7 @@ impl Link {
     }
 
     /// Starts to send an encoded message.
-    fn start(&self, to: usize, kind: Kind, body: Arc<Vec<u8>>) -> Outgoing {
+    pub(crate) fn start(&self, to: usize, kind: Kind, body: Arc<Vec<u8>>) -> Outgoing {
         let tags = (kind as i32, kind as i32 + 1);
         Outgoing::start(&self.world, to, tags, body, self.piece_bytes)
     }
@@ -311,101 +311,6 @@ impl Link {
         }
     }
 
-    /// One value of every rank, for every rank, in their order.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Codec`].
-    pub(crate) fn all_gather<T: Serialize + DeserializeOwned>(&self, value: T) -> Result<Vec<T>> {
-        match self.gather(value)? {
-            Some(all) => self.broadcast(all),
-            None => self.receive(0, Kind::Call),
-        }
-    }
-
-    /// One value of every rank, in their order, on rank 0.
-    fn gather<T: Serialize + DeserializeOwned>(&self, value: T) -> Result<Option<Vec<T>>> {
-        self.expect_idle()?;
-        if self.rank > 0 {
-            self.send_whole(0, Kind::Call, &value)?;
-            return Ok(None);
-        }
-        let mut all = vec![value];
-        for rank in 1..self.size {
-            all.push(self.receive(rank, Kind::Call)?);
-        }
-        Ok(Some(all))
-    }
-
-    /// The value of rank 0, for every rank.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Codec`].
-    pub(crate) fn broadcast<T: Serialize + DeserializeOwned>(&self, value: T) -> Result<T> {
-        self.expect_idle()?;
-        if self.rank > 0 {
-            return self.receive(0, Kind::Call);
-        }
-        let body = encode(&value)?;
-        let sends = (1..self.size).map(|rank| self.start(rank, Kind::Call, Arc::clone(&body)));
-        // All are started before the first is waited for.
-        let sends: Vec<_> = sends.collect();
-        sends.into_iter().for_each(|outgoing| self.finish(outgoing));
-        Ok(value)
-    }
-
-    /// This rank's result if every rank has one; else the error of the first that failed.
-    ///
-    /// # Errors
-    ///
-    /// This rank's own error, or [`Error::RankFailed`].
-    pub(crate) fn agree<T>(&self, outcome: Result<T>) -> Result<T> {
-        let message = outcome.as_ref().err().map(ToString::to_string);
-        let all = self.all_gather(message)?;
-        let value = outcome?;
-        match all.into_iter().enumerate().find_map(|(rank, text)| Some((rank, text?))) {
-            None => Ok(value),
-            Some((rank, message)) => {
-                Err(Error::RankFailed { rank, host: self.host(rank).to_owned(), message })
-            }
-        }
-    }
-
-    /// As [`agree`](Link::agree), for a result that is made from arguments which all ranks must
-    /// give alike. `arguments` of a result gives their names and values, as many on every rank.
-    ///
-    /// # Errors
-    ///
-    /// As [`agree`](Link::agree), and [`Error::Disagreement`] for the first argument that differs
-    /// from that of rank 0.
-    pub(crate) fn agree_on<T, const N: usize>(
-        &self,
-        outcome: Result<T>,
-        arguments: impl Fn(&T) -> [(&'static str, String); N],
-    ) -> Result<T> {
-        let own = outcome.as_ref().ok().map(&arguments);
-        let texts = own.iter().flatten().map(|(_, text)| text.clone()).collect();
-        let all: Option<Vec<Vec<String>>> = self.gather(texts)?;
-        // The first rank that has a result with another argument, and both values.
-        let differs = all.and_then(|all| {
-            let mut others = all.iter().enumerate().filter(|(_, texts)| !texts.is_empty());
-            let (_, first) = others.next()?;
-            others.find_map(|(rank, texts)| {
-                let at = (0..N).find(|&at| texts[at] != first[at])?;
-                Some((at, rank, texts[at].clone(), first[at].clone()))
-            })
-        });
-        let differs = self.broadcast(differs)?;
-        let value = self.agree(outcome)?;
-        match (differs, own) {
-            (Some((at, rank, theirs, ours)), Some(own)) => {
-                Err(Error::Disagreement { what: own[at].0, rank, theirs, ours })
-            }
-            _ => Ok(value),
-        }
-    }
-
     /// Ends the job if `peer`, for which this rank waits, has left the cluster.
     pub(crate) fn expect_present(&self, peer: usize) {
         self.note_left();
@@ -472,7 +377,7 @@ impl<'a, 's> Pending<'a, 's> {
 }
 
 /// A message with its length in front.
-fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Arc<Vec<u8>>> {
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Arc<Vec<u8>>> {
     let encoded = postcard::to_extend(value, vec![0; PREFIX]);
     let mut body = encoded.map_err(|error| Error::encode("a message", &error))?;
     let len = (body.len() - PREFIX) as u64;

@@ -64,6 +64,29 @@ impl Outgoing {
     }
 }
 
+/// Messages that are being sent.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox(Vec<Outgoing>);
+
+impl Outbox {
+    pub(crate) fn extend(&mut self, messages: impl IntoIterator<Item = Outgoing>) {
+        self.0.extend(messages);
+    }
+
+    /// Lets MPI go on with them; returns whether it has sent a piece of one.
+    pub(crate) fn advance(&mut self) -> bool {
+        let pieces = |outbox: &Outbox| outbox.0.iter().map(|one| one.pieces.len()).sum::<usize>();
+        let before = pieces(self);
+        self.0.retain_mut(|message| !message.is_sent());
+        pieces(self) < before
+    }
+
+    /// Takes out all that are not sent yet.
+    pub(crate) fn take(&mut self) -> Vec<Outgoing> {
+        std::mem::take(&mut self.0)
+    }
+}
+
 impl Drop for Outgoing {
     /// Waits until it is sent. It does not notice that the other rank has left the cluster:
     /// `Link::finish` does.

@@ -34,6 +34,8 @@ pub(super) struct Batches {
 struct Batch {
     positions: Range<usize>,
     left: usize,
+    /// Bytes of its results so far.
+    bytes: usize,
     sent: Instant,
 }
 
@@ -63,15 +65,18 @@ impl Batches {
     pub(super) fn send(&mut self, positions: Range<usize>, now: Instant) {
         let left = positions.len();
         self.items += left;
-        self.under_way.push_back(Batch { positions, left, sent: now });
+        self.under_way.push_back(Batch { positions, left, bytes: 0, sent: now });
     }
 
-    /// Notes that an item has ended. At the end of a batch, the next size follows from its time.
-    pub(super) fn end(&mut self, position: usize, now: Instant) {
+    /// Notes that an item has ended with a result of `bytes`. At the end of a batch, the next size
+    /// follows from its time, and from its results, of which there are memory and messages for so
+    /// many bytes as for items.
+    pub(super) fn end(&mut self, position: usize, bytes: usize, now: Instant) {
         let is_here = |batch: &Batch| batch.positions.contains(&position);
         let Some(at) = self.under_way.iter().position(is_here) else { return };
         self.items -= 1;
         self.under_way[at].left -= 1;
+        self.under_way[at].bytes += bytes;
         if self.under_way[at].left > 0 {
             return;
         }
@@ -82,6 +87,7 @@ impl Batches {
         let count = batch.positions.len();
         let fitting = count as u128 * TARGET.as_nanos() / took.as_nanos();
         let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
+        let fitting = fitting.min(count.saturating_mul(BYTES_MAX) / batch.bytes.max(1));
         self.next = fitting.min(count * GROWTH_MAX).clamp(1, ITEMS_MAX);
     }
 }
@@ -94,7 +100,7 @@ mod tests {
         let start = batches.last_end;
         batches.send(0..count, start);
         for position in 0..count {
-            batches.end(position, start + took);
+            batches.end(position, 8, start + took);
         }
         batches.next_size(None, 1)
     }
@@ -110,6 +116,18 @@ mod tests {
     }
 
     #[test]
+    fn large_results_make_small_batches() {
+        let mut batches = Batches::new(2);
+        let start = batches.last_end;
+        batches.send(0..100, start);
+        (0..100).for_each(|at| batches.end(at, 1 << 20, start + Duration::from_millis(1)));
+        assert_eq!(batches.next_size(None, 1), 4, "4 MiB of results");
+        batches.send(100..104, start);
+        (100..104).for_each(|at| batches.end(at, 8 << 20, start + Duration::from_millis(2)));
+        assert_eq!(batches.next_size(None, 1), 1);
+    }
+
+    #[test]
     fn near_the_end_all_ranks_get_a_part_of_what_is_left() {
         let mut batches = Batches::new(8);
         assert_eq!(batches.next_size(Some(100), 4), 8);
@@ -122,7 +140,7 @@ mod tests {
         assert!(batches.is_wanting());
         batches.send(4..8, now);
         assert!(!batches.is_wanting());
-        batches.end(0, now);
+        batches.end(0, 8, now);
         assert_eq!(batches.items(), 7);
     }
 }

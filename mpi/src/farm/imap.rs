@@ -9,16 +9,25 @@ use serde::de::DeserializeOwned;
 
 use crate::backoff::Backoff;
 use crate::cluster::Cluster;
+use crate::encoded::Encoded;
 use crate::error::Result;
 use crate::farm::batches::{BYTES_MAX, Batches};
 use crate::farm::failure::Failure;
-use crate::farm::message::{Encoded, Item, LONG_BYTES, Order, Report};
+use crate::farm::message::{Item, LONG_BYTES, Order, Outcome, Report};
+use crate::farm::pace::Pace;
 use crate::farm::station::{Parcel, Station};
 use crate::link::{Kind, Link};
-use crate::outgoing::Outgoing;
+use crate::outgoing::Outbox;
 
 /// Items that were taken from the iterator wait at most about this long until they are sent.
 const PULL: Duration = Duration::from_millis(20);
+
+/// While the caller takes results that are there, rank 0 looks after the ranks as often.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// While more results wait for the caller than this, or more bytes of them, no items are given out.
+const READY_MAX: usize = 1024;
+const READY_BYTES_MAX: usize = 64 << 20;
 
 /// One result of [`Cluster::imap_unordered`].
 ///
@@ -70,9 +79,16 @@ pub(super) struct Dispatcher<'c> {
     has_items: bool,
     /// Whether the other ranks have been released.
     is_over: bool,
-    ready: VecDeque<(usize, usize, std::result::Result<Encoded, Failure>)>,
-    outbox: Vec<Outgoing>,
+    /// Results that wait for the caller: rank, position and outcome.
+    ready: VecDeque<(usize, usize, Outcome)>,
+    /// Their bytes.
+    ready_bytes: usize,
+    outbox: Outbox,
     backoff: Backoff,
+    /// Of the results that the caller takes.
+    pace: Pace,
+    /// When it last looked after the ranks.
+    looked: Instant,
 }
 
 impl<'c, I, R> Imap<'c, I, R> {
@@ -120,8 +136,11 @@ impl<'c> Dispatcher<'c> {
             has_items: true,
             is_over: false,
             ready: VecDeque::new(),
-            outbox: Vec::new(),
+            ready_bytes: 0,
+            outbox: Outbox::default(),
             backoff: Backoff::default(),
+            pace: Pace::new(),
+            looked: Instant::now(),
         }
     }
 
@@ -130,15 +149,20 @@ impl<'c> Dispatcher<'c> {
     }
 
     /// The next result, with its rank and position; `None` after the last.
-    fn next_result<I>(
-        &mut self,
-        items: &mut I,
-    ) -> Option<(usize, usize, std::result::Result<Encoded, Failure>)>
+    fn next_result<I>(&mut self, items: &mut I) -> Option<(usize, usize, Outcome)>
     where
         I: Iterator<Item: Serialize>,
     {
+        let mut has_looked = false;
         loop {
             if let Some(result) = self.ready.pop_front() {
+                self.ready_bytes -= bytes(&result.2);
+                let now = self.pace.step();
+                let is_due = |now: Instant| now.saturating_duration_since(self.looked) >= LOOK;
+                if !has_looked && now.is_some_and(is_due) {
+                    self.poll();
+                    self.feed(items);
+                }
                 return Some(result);
             }
             if self.is_over {
@@ -150,9 +174,7 @@ impl<'c> Dispatcher<'c> {
             if !self.has_items && self.ready.is_empty() && self.items_under_way() == 0 {
                 return None;
             }
-            if !self.outbox.is_empty() {
-                self.backoff.shorten();
-            }
+            has_looked = true;
             if self.poll() {
                 self.backoff.reset();
             } else if self.backoff.pause() {
@@ -168,8 +190,8 @@ impl<'c> Dispatcher<'c> {
     }
 
     /// Gives batches to the ranks that want one, in turn; returns whether it gave any. It stops
-    /// after some time of pulling items, and when there is a result, as an item that cannot be
-    /// encoded is.
+    /// after some time of pulling items, at one that cannot be encoded, and when many results wait
+    /// for the caller.
     fn feed<I: Iterator<Item: Serialize>>(&mut self, items: &mut I) -> bool {
         let deadline = Instant::now() + PULL;
         let (mut is_fed, mut has_fed) = (true, false);
@@ -177,27 +199,36 @@ impl<'c> Dispatcher<'c> {
             is_fed = false;
             // The others first: theirs have a way to go.
             for rank in (0..self.ranks.len()).rev() {
-                let is_time = self.ready.is_empty() && Instant::now() < deadline;
-                if self.has_items && is_time && self.ranks[rank].is_wanting() {
-                    self.feed_rank(rank, items, deadline);
-                    (is_fed, has_fed) = (true, true);
+                if !self.has_items || self.is_full() || !self.ranks[rank].is_wanting() {
+                    continue;
                 }
+                if Instant::now() >= deadline || !self.feed_rank(rank, items, deadline) {
+                    return has_fed;
+                }
+                (is_fed, has_fed) = (true, true);
             }
         }
         has_fed
     }
 
+    /// Whether many results wait for the caller.
+    fn is_full(&self) -> bool {
+        self.ready.len() >= READY_MAX || self.ready_bytes >= READY_BYTES_MAX
+    }
+
+    /// Gives a batch to a rank. Returns false if an item could not be encoded.
     fn feed_rank<I: Iterator<Item: Serialize>>(
         &mut self,
         rank: usize,
         items: &mut I,
         deadline: Instant,
-    ) {
+    ) -> bool {
+        let (mut pace, mut is_good) = (Pace::new(), true);
         let size = self.ranks[rank].next_size(items.size_hint().1, self.ranks.len());
         let first = self.next;
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while batch.len() < size && bytes < BYTES_MAX {
-            if !batch.is_empty() && Instant::now() >= deadline {
+            if !batch.is_empty() && pace.step().is_some_and(|now| now >= deadline) {
                 break;
             }
             let Some(item) = items.next() else {
@@ -216,21 +247,24 @@ impl<'c> Dispatcher<'c> {
                     let failure = Failure { message, ..self.station.plain_failure(position) };
                     self.ready.push_back((0, position, Err(failure)));
                     self.next += 1;
+                    is_good = false;
                     break;
                 }
             }
             self.next += 1;
         }
         if batch.is_empty() {
-            return;
+            return is_good;
         }
         self.ranks[rank].send(first..first + batch.len(), Instant::now());
         if rank > 0 {
-            return self.send_items(rank, first, batch);
+            self.send_items(rank, first, batch);
+            return is_good;
         }
         for (position, item) in (first..).zip(batch) {
             self.station.submit(position, Parcel::new(item));
         }
+        is_good
     }
 
     /// Sends items; long ones behind the others, without a copy.
@@ -251,7 +285,7 @@ impl<'c> Dispatcher<'c> {
 
     fn send(&mut self, rank: usize, order: &Order) {
         let message = self.expect(self.link().send(rank, Kind::Farm, order));
-        self.outbox.push(message);
+        self.outbox.extend([message]);
     }
 
     /// What a message gave. A rank that cannot read or write messages of this crate ends the job.
@@ -259,27 +293,38 @@ impl<'c> Dispatcher<'c> {
         outcome.unwrap_or_else(|error| self.link().end_job(&format!("failed: {error}")))
     }
 
-    /// Takes the results that are there; returns whether there were any.
+    /// Looks after the ranks: takes the results that are there; returns whether any wait for the
+    /// caller.
     fn poll(&mut self) -> bool {
         let now = Instant::now();
-        let mut ended: Vec<_> = self
-            .station
-            .poll()
-            .into_iter()
-            .map(|(position, result)| (0, position, result))
-            .collect();
+        let ended = self.station.poll();
+        self.take(0, ended, now);
         while let Some((rank, report)) = self.expect(self.link().try_receive(None, Kind::Farm)) {
             if let Report::Done(results) = report {
-                ended.extend(results.into_iter().map(|(at, result)| (rank, at, result)));
+                self.take(rank, results, now);
             }
         }
-        self.outbox.retain_mut(|message| !message.is_sent());
-        for (rank, position, _) in &ended {
-            self.ranks[*rank].end(*position, now);
+        if self.outbox.advance() {
+            self.backoff.shorten();
         }
-        self.ready.extend(ended);
+        self.looked = now;
         !self.ready.is_empty()
     }
+
+    fn take(&mut self, rank: usize, results: Vec<(usize, Outcome)>, now: Instant) {
+        self.ready.reserve(results.len());
+        for (position, result) in results {
+            let bytes = bytes(&result);
+            self.ranks[rank].end(position, bytes, now);
+            self.ready_bytes += bytes;
+            self.ready.push_back((rank, position, result));
+        }
+    }
+}
+
+/// The bytes of a result.
+fn bytes(result: &Outcome) -> usize {
+    result.as_ref().map_or(0, |result| result.0.len())
 }
 
 impl Dispatcher<'_> {
@@ -298,7 +343,7 @@ impl Dispatcher<'_> {
                     Some((_, Report::Stopped)) => break,
                     Some((_, Report::Done(_))) => backoff.reset(),
                     None => {
-                        self.outbox.retain_mut(|message| !message.is_sent());
+                        self.outbox.advance();
                         if backoff.pause() {
                             self.link().expect_present(rank);
                         }
@@ -306,7 +351,7 @@ impl Dispatcher<'_> {
                 }
             }
         }
-        self.outbox.drain(..).for_each(|outgoing| self.cluster.link.finish(outgoing));
+        self.outbox.take().into_iter().for_each(|outgoing| self.cluster.link.finish(outgoing));
         self.link().set_farming(false);
     }
 }

@@ -14,6 +14,7 @@ mod batches;
 pub(crate) mod failure;
 mod imap;
 mod message;
+mod pace;
 mod serve;
 mod station;
 
@@ -33,8 +34,8 @@ impl Cluster {
     /// `function` of each item, on the workers of all ranks; the results in the order of the items.
     ///
     /// All ranks call it. The items of rank 0 count, and rank 0 gets the results; on the other
-    /// ranks the items are ignored and the result is empty. `function` captures nothing, or values
-    /// that are the same on every rank: only items travel between ranks.
+    /// ranks the items are ignored and the result is empty. `function` captures nothing
+    /// (this is checked at compile time): what a call needs is in its item.
     ///
     /// # Errors
     ///
@@ -63,18 +64,25 @@ impl Cluster {
         F: Fn(I::Item) -> R + Copy + Send + 'static,
         R: Serialize + DeserializeOwned,
     {
-        let mut all: Vec<_> = self.imap_unordered(items, function)?.collect();
-        all.sort_by_key(|done| done.position);
-        Ok(all.into_iter().map(|done| done.result).collect())
+        let mut all = Vec::new();
+        for done in self.imap_unordered(items, function)? {
+            if all.len() <= done.position {
+                all.resize_with(done.position + 1, || None);
+            }
+            all[done.position] = Some(done.result);
+        }
+        // Every position has a result.
+        Ok(all.into_iter().flatten().collect())
     }
 
     /// As [`map`](Cluster::map), but each result as soon as it is there, and items are taken from
     /// the iterator as they are needed.
     ///
     /// On rank 0, what runs elsewhere goes on while the caller works between two results, but no
-    /// rank gets new items then. The same holds while `items` computes or waits for its next item:
-    /// what it gave is sent after at most 20 ms of it, but an item that blocks for ever blocks
-    /// the call for ever.
+    /// rank gets new items then; each rank has work for about 40 ms. Ranks get items when a result
+    /// is asked for, also while others are there; not while 1024 results or 64 MiB of them wait.
+    /// While `items` computes or waits for its next item, no rank gets items: what it gave is sent
+    /// after about 20 ms of it, but an item that blocks for ever blocks the call for ever.
     ///
     /// The call is at its end when the iterator has returned `None`, or is dropped. If it is
     /// dropped early, items that have not started are cancelled. On the other ranks this returns

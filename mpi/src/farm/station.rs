@@ -6,8 +6,9 @@ use brigade::{Frozen, Handle, Pool, SharedArray};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::encoded::Encoded;
 use crate::farm::failure::{DeathReport, Failure};
-use crate::farm::message::{Encoded, LONG_BYTES};
+use crate::farm::message::{LONG_BYTES, Outcome};
 use crate::link::Link;
 
 /// What a worker answers: the encoded result, or why it could not decode or encode.
@@ -41,9 +42,9 @@ pub(crate) struct Station<'c> {
     running: VecDeque<(usize, Handle<Answer>)>,
     /// Items that could not be started.
     refused: Vec<(usize, Failure)>,
-    /// How many of `running` are looked at in one poll: the first ones, because the pool starts
-    /// items in their order.
-    window: usize,
+    /// How many of `running` that have not ended a poll passes over: the pool starts items in their
+    /// order, so behind so many there are none that have.
+    passed_max: usize,
 }
 
 impl<'c> Station<'c> {
@@ -71,7 +72,7 @@ impl<'c> Station<'c> {
             task: std::any::type_name::<F>(),
             running: VecDeque::new(),
             refused: Vec::new(),
-            window: 64 + 16 * pool.workers(),
+            passed_max: 64 + 16 * pool.workers(),
         }
     }
 
@@ -84,23 +85,16 @@ impl<'c> Station<'c> {
     }
 
     /// The items that have ended since the last poll.
-    pub(crate) fn poll(&mut self) -> Vec<(usize, Result<Encoded, Failure>)> {
-        let refused = self.refused.drain(..).map(|(position, failure)| (position, Err(failure)));
-        let mut ended: Vec<_> = refused.collect();
-        let mut at = 0;
-        while at < self.running.len().min(self.window) {
-            if !self.running[at].1.is_finished() {
-                at += 1;
-                continue;
-            }
-            let Some((position, handle)) = self.running.remove(at) else { break };
-            ended.push((position, self.result(position, handle)));
-        }
-        ended
+    pub(crate) fn poll(&mut self) -> Vec<(usize, Outcome)> {
+        let ended = Handle::take_ended(&mut self.running, self.passed_max);
+        let results = ended.into_iter().map(|(at, answer)| (at, self.result(at, answer)));
+        let mut all: Vec<_> = results.collect();
+        all.extend(self.refused.drain(..).map(|(position, failure)| (position, Err(failure))));
+        all
     }
 
-    fn result(&self, position: usize, handle: Handle<Answer>) -> Result<Encoded, Failure> {
-        match handle.join() {
+    fn result(&self, position: usize, answer: brigade::Result<Answer>) -> Outcome {
+        match answer {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(message)) => Err(Failure { message, ..self.plain_failure(position) }),
             Err(error) => Err(self.failure(position, &error)),

@@ -86,13 +86,18 @@ impl Grid {
         [self.rows(self.rank).len(), self.columns(j).len()]
     }
 
-    /// Moves the blocks of C to the ranks of its rows.
+    /// Moves the blocks of C to the ranks of its rows. What is received has memory of its own
+    /// first: as much as this rank's rows of C.
+    ///
+    /// # Errors
+    ///
+    /// A rank has no memory for it: on every rank, and before anything travels.
     pub(super) fn collect<T: Scalar>(
         &self,
         cluster: &Cluster,
         block: &SharedArray<T>,
         c: &mut DistArray<T>,
-    ) {
+    ) -> Result<()> {
         let starts = c.starts().to_vec();
         let of_rank = |rank: usize| starts[rank]..starts[rank + 1];
         let (mine, [_, width]) = (self.rows(self.rank), self.block());
@@ -111,22 +116,31 @@ impl Grid {
         let size = |from: usize| {
             common(&self.rows(from), &here).len() * self.columns(self.place(from).1).len()
         };
-        let mut received: Vec<Vec<T>> = (0..cluster.size())
-            .map(|from| vec![T::ZERO; if from == self.rank { 0 } else { size(from) }])
-            .collect();
-        let receives = received.iter_mut().enumerate().filter(|(from, _)| *from != self.rank);
-        let receives = receives.map(|(from, into)| (from, bytemuck::cast_slice_mut(&mut into[..])));
-        cluster.link.exchange(&sends, receives.collect());
+        let made = cluster.pool().for_overwrite([others().map(size).sum()]);
+        let mut received: SharedArray<T> = cluster.link.agree(made.map_err(Error::from))?;
+        let mut rest = received.as_mut_slice();
+        let receives = others().map(|from| {
+            let (into, after) = std::mem::take(&mut rest).split_at_mut(size(from));
+            rest = after;
+            (from, bytemuck::cast_slice_mut(into))
+        });
+        let receives = receives.collect();
+        cluster.link.exchange(&sends, receives);
         let into = c.as_mut_slice();
-        for (from, elements) in received.iter().enumerate() {
+        let mut rest = received.as_slice();
+        for from in 0..cluster.size() {
             let rows = common(&self.rows(from), &here);
             let columns = self.columns(self.place(from).1);
-            let elements = if from == self.rank { part(&rows) } else { elements };
+            let elements = match from == self.rank {
+                true => part(&rows),
+                false => rest.split_off(..size(from)).unwrap_or_default(),
+            };
             for (row, from) in rows.zip(elements.chunks_exact(columns.len())) {
                 let at = (row - here.start) * self.n;
                 into[at + columns.start..at + columns.end].copy_from_slice(from);
             }
         }
+        Ok(())
     }
 }
 

@@ -45,7 +45,8 @@ impl Cluster {
     /// Nine ranks or more form a grid of p x q, if their number is not prime, p <= q and B has at
     /// least 64 columns for each column of the grid. A rank then computes a block of C from `m / p`
     /// rows of A and `n / q` columns of B, receives those only, and needs memory for those rows
-    /// of A, that block and two panels of `n / q` columns.
+    /// of A, that block, two panels of `n / q` columns, and at the end its rows of C a second time.
+    /// The owner of rows of B also packs a panel of them, with all its columns, on its heap.
     ///
     /// Panels lie at multiples of 512, so the bits are the same for any number of ranks and
     /// workers, if the processors of all nodes have the same instruction sets. If not, set
@@ -97,7 +98,7 @@ impl Cluster {
         let panels = GridPanels { grid: &grid, cluster: self, b };
         let all = Block { local: &rows, rows: 0..height };
         self.multiply_panels(&all, (k, width), &panels, &mut block)?;
-        grid.collect(self, &block, &mut c);
+        grid.collect(self, &block, &mut c)?;
         Ok(c)
     }
 

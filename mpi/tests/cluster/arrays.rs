@@ -31,6 +31,7 @@ pub(crate) const TESTS: &[Test] = &[
         no_rows,
     ),
     ("arrays_work_on_ranks_without_processes", in_process, without_processes),
+    ("by_command_more_bytes_than_mpi_counts_arrive", || drop(Job::new(2).succeed()), moves_much),
     ("a_death_in_a_reduction_is_an_error_on_every_rank", || drop(Job::new(3).succeed()), fails),
 ];
 
@@ -143,6 +144,21 @@ fn files() {
     for shape in [[10, 4], [2, 3], [0, 2]] {
         let given = whole(&cluster, shape);
         let array = DistArray::scatter(&cluster, given.as_ref()).unwrap();
+        // The rows of a halo are not the rank's own.
+        let (even, starts) = (array.starts(), uneven(shape[0], cluster.size()));
+        let written = [
+            array.redistribute(&cluster, even, 2).unwrap(),
+            array.redistribute(&cluster, &starts, 0).unwrap(),
+            array.redistribute(&cluster, &starts, 1).unwrap(),
+        ];
+        for written in &written {
+            written.write_npy(&cluster, &path).unwrap();
+            if let Some(given) = &given {
+                let plain = SharedArray::<f64>::from_npy(&path).unwrap();
+                assert_eq!((plain.shape(), plain.as_slice()), (given.shape(), given.as_slice()));
+            }
+            cluster.all_gather(()).unwrap();
+        }
         array.write_npy(&cluster, &path).unwrap();
         // SAFETY: no other program knows the file.
         let read = unsafe { DistArray::<f64>::read_npy(&cluster, &path, 1) }.unwrap();
@@ -191,6 +207,9 @@ fn reduces() {
             }
         }
     }
+    let array = DistArray::<f64>::zeroed(&cluster, &[5, 0], 0).unwrap();
+    let count = array.map_reduce(&cluster, 2, |rows| rows.len() + 1, 0, |a, b| a + b).unwrap();
+    assert_eq!(count, 3, "groups of rows without elements");
     let array = DistArray::<f64>::zeroed(&cluster, &[4], 0).unwrap();
     assert!(array.map_reduce(&cluster, 0, |_| 0, 0, |a, b| a + b).is_err());
 }
@@ -202,6 +221,7 @@ fn multiplies() {
         [3, 2, 5],
         [0, 4, 2],
         [2, 0, 2],
+        [3, 600, 0],
         [40, 600, 1],
         [5, 1100, 33],
         [70, 1537, 200],
@@ -327,6 +347,21 @@ fn no_rows() {
     }
     brigade::set_memory_limit(u64::MAX);
     assert_eq!(make().unwrap().shape(), [6 << 10, 2 << 10]);
+}
+
+/// More bytes in one exchange than a call of MPI counts; in each rank's memory once.
+fn moves_much() {
+    let cluster = cluster();
+    let len = (1 << 31) + (64 << 20);
+    let pattern: Vec<u8> = (0..251).collect();
+    let array = DistArray::<u8>::zeroed(&cluster, &[len], 0).unwrap();
+    let mut array = array.redistribute(&cluster, &[0, len, len], 0).unwrap();
+    let parts = array.as_mut_slice().chunks_mut(pattern.len());
+    parts.for_each(|part| part.copy_from_slice(&pattern[..part.len()]));
+    let moved = array.redistribute(&cluster, &[0, 0, len], 0).unwrap();
+    assert_eq!(moved.as_slice().len(), if cluster.rank() == 1 { len } else { 0 });
+    let mut parts = moved.as_slice().chunks(pattern.len());
+    assert!(parts.all(|part| *part == pattern[..part.len()]));
 }
 
 fn in_process() {

@@ -20,6 +20,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("an_iterator_that_is_dropped_early_leaves_nothing_behind", || each(2..=3), dropped),
     ("ranks_without_processes_work", || each(2..=2), in_process),
     ("items_that_cannot_travel_are_errors_of_their_own", || each(2..=2), untransportable),
+    ("values_that_cannot_travel_leave_all_gather_in_step", || each(1..=3), out_of_step),
+    ("ranks_get_items_while_results_are_taken_slowly", || each(1..=2), taken_slowly),
     ("an_exhausted_iterator_releases_the_ranks", || each(1..=3), exhausted),
     ("a_slow_iterator_does_not_delay_what_it_gave", || each(1..=2), slow),
     ("items_that_cannot_be_encoded_are_errors_at_once", || each(1..=2), unencodable),
@@ -175,6 +177,43 @@ fn untransportable() {
     failures(4, results.into_iter().map(|result| result.unwrap_err().message).collect());
 }
 
+/// Values that do not encode on one rank, or decode on any, are errors on all of them; the next
+/// call has its own values.
+fn out_of_step() {
+    let cluster = cluster();
+    let last = cluster.size() - 1;
+    let decoded = cluster.all_gather(OneWay(7)).err().unwrap().to_string();
+    assert!(decoded.contains("could not be decoded"), "{decoded}");
+    match cluster.all_gather(Stuck(cluster.rank() == last)) {
+        Err(Error::Codec { action: "encoded", .. }) if cluster.rank() == last => {}
+        Err(Error::RankFailed { rank, message, .. }) => {
+            assert_eq!(rank, last);
+            assert!(message.contains("could not be encoded"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let ranks = cluster.all_gather(cluster.rank()).unwrap();
+    assert_eq!(ranks, (0..cluster.size()).collect::<Vec<_>>());
+}
+
+/// The caller takes much longer for a result than its item. If ranks got items only when all
+/// results are taken, they would have some 200 when a hundred are.
+fn taken_slowly() {
+    let cluster = cluster();
+    let given = std::cell::Cell::new(0);
+    let items = (0u64..).inspect(|_| given.set(given.get() + 1));
+    let mut results = cluster.imap_unordered(items, |n| n).unwrap();
+    for _ in 0..100 {
+        let Some(done) = results.next() else { break };
+        assert_eq!(done.result, Ok(done.position as u64));
+        if given.get() >= 1000 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(cluster.rank() > 0 || given.get() >= 1000, "{}", given.get());
+}
+
 fn exhausted() {
     let cluster = cluster();
     let mut results = cluster.imap_unordered(0..30u64, |n| n).unwrap();
@@ -218,19 +257,20 @@ fn slow() {
     }
 }
 
-/// Does not encode.
+/// Does not encode if it is true.
 #[derive(Debug, serde::Deserialize)]
-struct Stuck;
+struct Stuck(bool);
 
 impl serde::Serialize for Stuck {
-    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-        Err(serde::ser::Error::custom("stuck"))
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if self.0 { Err(serde::ser::Error::custom("stuck")) } else { to.serialize_bool(false) }
     }
 }
 
 fn unencodable() {
     let cluster = cluster();
-    let mut results = cluster.imap_unordered(std::iter::repeat_with(|| Stuck), |_| ()).unwrap();
+    let mut results =
+        cluster.imap_unordered(std::iter::repeat_with(|| Stuck(true)), |_| ()).unwrap();
     if cluster.rank() == 0 {
         for position in 0..3 {
             let done = results.next().unwrap();

@@ -172,8 +172,14 @@ impl Running {
     pub(crate) fn wait(mut self) -> Ended {
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                let texts = self.output.take().unwrap().map(|thread| thread.join().unwrap());
-                let [stdout, stderr] = texts;
+                let readers = self.output.take().unwrap();
+                // They end when no process has the pipes.
+                while !readers.iter().all(JoinHandle::is_finished) {
+                    let is_late = self.since.elapsed() > WATCHDOG;
+                    assert!(!is_late, "the job left processes that hold its output: {status}");
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                let [stdout, stderr] = readers.map(|thread| thread.join().unwrap());
                 return Ended { status, stdout, stderr };
             }
             self.watch();
