@@ -184,7 +184,8 @@ pub trait Float:
     /// The nearest number of this type.
     fn from_f64(x: f64) -> Self;
 
-    /// The functions of `kernel` for this type.
+    /// The functions of `kernel` for this type. Never inlined: a crate that contains this function
+    /// compiles all micro-kernels once more.
     #[doc(hidden)]
     fn table(kernel: Kernel) -> &'static MicroKernelTable<Self>;
 }
@@ -216,6 +217,7 @@ impl Float for f32 {
         x as f32
     }
 
+    #[inline(never)]
     fn table(kernel: Kernel) -> &'static MicroKernelTable<f32> {
         match kernel.0 {
             #[cfg(target_arch = "x86_64")]
@@ -253,6 +255,7 @@ impl Float for f64 {
         x
     }
 
+    #[inline(never)]
     fn table(kernel: Kernel) -> &'static MicroKernelTable<f64> {
         match kernel.0 {
             #[cfg(target_arch = "x86_64")]
