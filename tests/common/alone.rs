@@ -31,12 +31,7 @@ const LINGER: Duration = Duration::from_secs(20);
 
 /// Runs `body` in its own process; fails if it fails or leaves anything behind.
 pub(crate) fn alone<F: FnOnce()>(body: F) {
-    let name = test_name::<F>();
-    if is_inside(&name) {
-        return inside(body);
-    }
-    let runner = Runner::start(&name, &[]);
-    runner.finish(&name);
+    alone_with(&[], body);
 }
 
 /// As [`alone`], one test at a time: for tests that leave names of dead programs in /dev/shm, and
@@ -49,11 +44,15 @@ pub(crate) fn alone_in_turn<F: FnOnce()>(body: F) {
 
 /// As [`alone`], with variables in the environment of the process.
 pub(crate) fn alone_with<F: FnOnce()>(env: &[(&str, &str)], body: F) {
-    let name = test_name::<F>();
-    if is_inside(&name) {
+    run_alone(&test_name::<F>(), env, Box::new(body));
+}
+
+/// Boxed, so that this is compiled once, not for each test.
+fn run_alone(name: &str, env: &[(&str, &str)], body: Box<dyn FnOnce() + '_>) {
+    if is_inside(name) {
         return inside(body);
     }
-    Runner::start(&name, env).finish(&name);
+    Runner::start(name, env).finish(name);
 }
 
 /// Runs `host` in its own process, and `outside` in this one to act on it. The host usually dies;
@@ -124,7 +123,7 @@ fn is_inside(name: &str) -> bool {
     std::env::var(MARK).is_ok_and(|mark| mark.split(':').next() == Some(&name.replace(':', "_")))
 }
 
-fn inside(body: impl FnOnce()) {
+fn inside(body: Box<dyn FnOnce() + '_>) {
     watch();
     let before = everything();
     body();
