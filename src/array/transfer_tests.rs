@@ -25,6 +25,11 @@ fn worker_windows() -> Windows {
     Windows::attach(fd, arena.id(), arena.size_bytes()).unwrap()
 }
 
+/// Runs `body` in this scope.
+fn within<R>(_scope: Scope, body: impl FnOnce() -> R) -> R {
+    body()
+}
+
 fn wires(leases: &[Lease]) -> Vec<WireLease> {
     leases.iter().map(Lease::wire).collect()
 }
@@ -38,7 +43,7 @@ fn unpack<T: for<'de> Deserialize<'de>>(
     leases: &[WireLease],
     bytes: &[u8],
 ) -> Result<T, postcard::Error> {
-    decode(windows, leases, || postcard::from_bytes(bytes))
+    within(decoding(windows, leases), || postcard::from_bytes(bytes))
 }
 
 fn chunks_of(elements: &[u64], chunk_len: usize) -> Vec<OwnedChunk<u64>> {
@@ -75,11 +80,12 @@ fn a_chunk_goes_to_a_worker_and_back_with_what_it_wrote() {
     assert_eq!(inside.offset(), 2);
     assert_eq!(inside.as_slice(), [3, 4]);
     inside.as_mut_slice().fill(9);
-    let back = encode_back(|| postcard::to_allocvec(&inside)).unwrap();
+    let back = within(encoding_back(), || postcard::to_allocvec(&inside)).unwrap();
     assert!(inside.is_moved());
     drop(inside);
     assert_eq!(live_handles(), 0);
-    let returned: OwnedChunk<u64> = redeem(leases, || postcard::from_bytes(&back)).unwrap();
+    let returned: OwnedChunk<u64> =
+        within(redeeming(leases), || postcard::from_bytes(&back)).unwrap();
     chunks.push(returned);
     assert_eq!(SharedArray::from_chunks(chunks).unwrap().as_slice(), [1, 2, 9, 9, 5]);
     assert!(middle.is_moved(), "the right is in the returned handle");
@@ -164,7 +170,7 @@ fn an_owned_slot_is_taken_once() {
     type Two = (OwnedChunk<u64>, OwnedChunk<u64>);
     assert!(unpack::<Two>(&windows, &wires(&leases), &twice).is_err());
     assert_eq!(live_handles(), 0);
-    assert!(redeem(leases, || postcard::from_bytes::<Two>(&twice)).is_err());
+    assert!(within(redeeming(leases), || postcard::from_bytes::<Two>(&twice)).is_err());
 }
 
 #[test]
@@ -209,11 +215,11 @@ fn a_handle_of_an_earlier_task_cannot_be_returned() {
     let hidden: Frozen<u64> = unpack(&windows, &wires(&leases), &bytes).unwrap();
     let _current: Frozen<u64> = unpack(&windows, &wires(&leases), &bytes).unwrap();
     assert_eq!(live_handles(), 2);
-    assert!(encode_back(|| postcard::to_allocvec(&hidden)).is_err());
+    assert!(within(encoding_back(), || postcard::to_allocvec(&hidden)).is_err());
     // It cannot be lent to a pool inside the worker either, and what was made inside cannot be
     // returned.
     assert!(pack(&hidden).is_err());
-    assert!(encode_back(|| postcard::to_allocvec(&frozen)).is_err());
+    assert!(within(encoding_back(), || postcard::to_allocvec(&frozen)).is_err());
 }
 
 #[test]
@@ -224,9 +230,9 @@ fn a_frozen_array_comes_back_as_the_same_array() {
     let (bytes, leases) = pack(&frozen).unwrap();
     drop(frozen);
     let inside: Frozen<u64> = unpack(&worker_windows(), &wires(&leases), &bytes).unwrap();
-    let back = encode_back(|| postcard::to_allocvec(&inside)).unwrap();
+    let back = within(encoding_back(), || postcard::to_allocvec(&inside)).unwrap();
     drop(inside);
-    let returned: Frozen<u64> = redeem(leases, || postcard::from_bytes(&back)).unwrap();
+    let returned: Frozen<u64> = within(redeeming(leases), || postcard::from_bytes(&back)).unwrap();
     assert_eq!(returned.as_slice().as_ptr(), address);
     assert_eq!(returned.thaw().unwrap().as_slice().as_ptr(), address, "and is the last handle");
 }
@@ -284,16 +290,21 @@ fn an_array_that_a_task_returns_is_taken_once_and_as_it_is() {
     let (bytes, leases) = returned();
     assert!(bytes.len() < 100, "its elements are in a span");
     assert!(postcard::from_bytes::<SharedArray<u64>>(&bytes).is_err(), "there is no call");
-    let back: SharedArray<u64> = redeem(leases, || postcard::from_bytes(&bytes)).unwrap();
+    let back: SharedArray<u64> =
+        within(redeeming(leases), || postcard::from_bytes(&bytes)).unwrap();
     assert_eq!(back, array);
     assert_ne!(back.as_slice().as_ptr(), array.as_slice().as_ptr());
     let (bytes, leases) = returned();
     let twice = [bytes.clone(), bytes.clone()].concat();
-    assert!(redeem(leases, || postcard::from_bytes::<Two>(&twice)).is_err());
+    assert!(within(redeeming(leases), || postcard::from_bytes::<Two>(&twice)).is_err());
     let (_, leases) = returned();
-    assert!(redeem(leases, || postcard::from_bytes::<SharedArray<i64>>(&bytes)).is_err());
+    assert!(
+        within(redeeming(leases), || postcard::from_bytes::<SharedArray<i64>>(&bytes)).is_err()
+    );
     // The bytes of another call, which has no span there.
     let (_, leases) = encode_result(|| postcard::to_allocvec(&1u8)).unwrap();
-    assert!(redeem(leases, || postcard::from_bytes::<SharedArray<u64>>(&bytes)).is_err());
+    assert!(
+        within(redeeming(leases), || postcard::from_bytes::<SharedArray<u64>>(&bytes)).is_err()
+    );
     assert!(pack(&array).is_err(), "it is no argument");
 }

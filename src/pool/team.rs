@@ -32,7 +32,7 @@ use crate::sync::team::{MEMBERS_MAX, TeamWords};
 use crate::worker::backoff;
 use crate::worker::call::TaskId;
 use crate::worker::cpu_spread::{CpuSpread, CpuTable};
-use crate::worker::invocation::{CodecError, Invocation, Trampoline};
+use crate::worker::invocation::{self, CodecError, Invocation, Trampoline};
 
 /// How long the first member at the first barrier waits for workers that are still waking up.
 const JOIN_TIMEOUT: Duration = Duration::from_micros(300);
@@ -255,7 +255,7 @@ impl<'a> TeamJob<'a> {
         O: Serialize,
         V: DeserializeOwned,
     {
-        let argument = SharedArgument::new(argument)?;
+        let argument = SharedArgument::new(&mut |out| invocation::encode_onto(out, argument))?;
         let mut repeats_left = self.rules.retries;
         loop {
             match self.run_once(trampoline, &argument) {

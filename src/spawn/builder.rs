@@ -20,7 +20,7 @@ use crate::spawn::process::Process;
 use crate::spawn::record::ProcessRecord;
 use crate::sys::oom;
 use crate::worker::call::{Call, Encoded};
-use crate::worker::invocation::{self, Trampoline};
+use crate::worker::invocation::{self, Encode, Trampoline};
 use crate::worker::logs::level::LogLevel;
 use crate::worker::logs::task_names;
 use crate::worker::settings::Settings;
@@ -302,7 +302,7 @@ impl ProcessBuilder {
         // Only its type is needed: a function item or a closure that captures nothing.
         let _ = function;
         let task = std::any::type_name::<F>();
-        let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
+        let encode = &mut |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
         let process = self.start(invocation::call::<F, A, R>, task, encode)?;
         // Dropped here, not on return: if its `Drop` panics, the process would be leaked.
         drop(argument);
@@ -331,7 +331,7 @@ impl ProcessBuilder {
     {
         let word = FunctionOffset::of(function as *const ())?.to_word();
         let task = std::any::type_name::<fn(A) -> R>();
-        let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, &(word, &argument));
+        let encode = &mut |out: &mut Vec<u8>| invocation::encode_onto(out, &(word, &argument));
         let process = self.start(invocation::call_pointer::<A, R>, task, encode)?;
         // As in `spawn`.
         drop(argument);
@@ -342,7 +342,7 @@ impl ProcessBuilder {
         mut self,
         trampoline: Trampoline,
         task: &'static str,
-        encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
+        encode: Encode<'_>,
     ) -> Result<Process<R>> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         if let Some(name) = self.name.as_ref().filter(|name| name.is_empty()) {

@@ -357,7 +357,10 @@ impl<R: DeserializeOwned> Process<R> {
     fn take(&self) -> Result<R> {
         let outcome: Option<ProcessResult> = self.record.take_outcome();
         let (bytes, leases) = outcome.ok_or(Error::Closed { what: "the process's value" })??;
-        let decoded = panic::to_error(|| transfer::redeem(leases, || bytes.with(codec::decode)));
+        let decoded = panic::to_error(|| {
+            let _scope = transfer::redeeming(leases);
+            bytes.with(codec::decode)
+        });
         decoded.map_err(|reason| {
             Error::Task(TaskError::Codec { what: "result", action: "decoded", reason })
         })

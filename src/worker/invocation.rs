@@ -13,14 +13,14 @@ use crate::array::codec::{Encoder, decode_all};
 use crate::error::{Error, Phase, Result};
 use crate::kernel::FloatMode;
 use crate::object::source::{Resolved, Resolver, Source};
-use crate::object::transfer::{self, LeaseList, WireLease};
+use crate::object::transfer::{self, LeaseList, Scope, WireLease};
 use crate::process::function::FunctionOffset;
 use crate::process::panic;
 use crate::region::windows::Windows;
 use crate::sys::mmap::Access;
 use crate::worker::queue_pair::Status;
 
-pub(crate) use crate::array::codec::{decode, decode_first, encode_onto};
+pub(crate) use crate::array::codec::{Encode, decode, decode_first, encode_onto};
 pub(crate) use crate::process::function::function_value;
 
 /// The input and output of a trampoline.
@@ -167,16 +167,20 @@ impl Invocation<'_> {
         &mut self,
         decoder: impl FnOnce(&[u8]) -> std::result::Result<A, String>,
     ) -> std::result::Result<A, CodecError> {
-        let payload = self.payload;
-        match &mut self.leases {
-            Leases::Wire([]) => decoder(payload),
+        let _scope = self.scope();
+        decoder(self.payload).map_err(CodecError::Argument)
+    }
+
+    /// The task's leases, for what is decoded.
+    fn scope(&mut self) -> Option<Scope> {
+        Some(match &mut self.leases {
+            Leases::Wire([]) => return None,
             Leases::Wire(leases) if self.cache.is_starting => {
-                transfer::decode_kept(self.windows, leases, || decoder(payload))
+                transfer::decoding_kept(self.windows, leases)
             }
-            Leases::Wire(leases) => transfer::decode(self.windows, leases, || decoder(payload)),
-            Leases::Host(leases) => transfer::redeem(std::mem::take(*leases), || decoder(payload)),
-        }
-        .map_err(CodecError::Argument)
+            Leases::Wire(leases) => transfer::decoding(self.windows, leases),
+            Leases::Host(leases) => transfer::redeeming(std::mem::take(*leases)),
+        })
     }
 
     /// Decodes a value without handles before the arguments, and skips it.
@@ -191,7 +195,7 @@ impl Invocation<'_> {
         &mut self,
         value: &R,
     ) -> std::result::Result<(), CodecError> {
-        self.publish(|out| encode_onto(out, value))
+        self.publish(&mut |out| encode_onto(out, value))
     }
 
     /// Encodes the results of a batch, as [`decode_batch`] reads them.
@@ -208,22 +212,22 @@ impl Invocation<'_> {
         head: &H,
         values: &[R],
     ) -> std::result::Result<(), CodecError> {
-        self.publish(|out| {
+        self.publish(&mut |out| {
             encode_onto(out, head)?;
             encode_batch(out, values)
         })
     }
 
-    fn publish(
-        &mut self,
-        encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
-    ) -> std::result::Result<(), CodecError> {
+    fn publish(&mut self, encode: Encode<'_>) -> std::result::Result<(), CodecError> {
         (self.progress)(Phase::Publishing);
         // A panic from here on is not one of the function.
         BEGUN.set(0);
         let out = &mut *self.out;
         match &mut self.leases {
-            Leases::Wire(_) => transfer::encode_back(|| encode(out)),
+            Leases::Wire(_) => {
+                let _scope = transfer::encoding_back();
+                encode(out)
+            }
             Leases::Host(leases) => {
                 transfer::encode_result(|| encode(out)).map(|((), back)| **leases = back)
             }

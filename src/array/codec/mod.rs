@@ -18,6 +18,10 @@ pub(crate) use bounds::EMPTY_MAX;
 use decoder::Decoder;
 pub(crate) use encoder::Encoder;
 
+/// Writes a value at the end of a buffer, as [`encode_onto`] does: an argument whose type does not
+/// matter to what sends it.
+pub(crate) type Encode<'a> = &'a mut dyn FnMut(&mut Vec<u8>) -> Result<(), String>;
+
 /// Encodes a value at the end of `out`.
 ///
 /// # Errors

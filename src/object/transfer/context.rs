@@ -20,7 +20,7 @@ use crate::region::windows::Windows;
 /// Why a handle could not cross, as text for the codec's error.
 pub(crate) type Refusal = String;
 
-/// The number of the latest [`decode`] of this process.
+/// The number of the latest [`decoding`] of this process.
 static TASK: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
@@ -149,8 +149,9 @@ fn encode_within<R, E>(
     context: Context,
     encoder: impl FnOnce() -> Result<R, E>,
 ) -> Result<(R, LeaseList), E> {
-    let (result, context) = within(context, encoder);
-    match context {
+    let scope = Scope::enter(context);
+    let result = encoder();
+    match scope.leave() {
         Context::Encode(leases) | Context::EncodeResult(leases) | Context::EncodeShared(leases) => {
             Ok((result?, leases))
         }
@@ -158,59 +159,67 @@ fn encode_within<R, E>(
     }
 }
 
-/// Worker: runs `decoder`, whose handles see the leased bytes through `windows`.
-pub(crate) fn decode<R>(windows: &Windows, leases: &[WireLease], decoder: impl FnOnce() -> R) -> R {
+/// Worker: what is decoded before the scope ends makes handles that see the leased bytes through
+/// `windows`.
+pub(crate) fn decoding(windows: &Windows, leases: &[WireLease]) -> Scope {
     // Relaxed: the number must only be new.
     let task = TASK.fetch_add(1, Ordering::Relaxed) + 1;
-    within(Context::Decode(Decoding::new(windows, leases, task)), decoder).0
+    Scope::enter(Context::Decode(Decoding::new(windows, leases, task)))
 }
 
-/// Worker: as [`decode`], for a value of [`encode_shared`] that is kept for longer than a task. The
-/// host keeps the leases of its arrays as long as this process lives. The current task stays the
-/// current one.
-pub(crate) fn decode_kept<R>(
-    windows: &Windows,
-    leases: &[WireLease],
-    decoder: impl FnOnce() -> R,
-) -> R {
-    within(Context::Decode(Decoding::new(windows, leases, NO_TASK)), decoder).0
+/// Worker: as [`decoding`], for a value of [`encode_shared`] that is kept for longer than a task.
+/// The host keeps the leases of its arrays as long as this process lives. The current task stays
+/// the current one.
+pub(crate) fn decoding_kept(windows: &Windows, leases: &[WireLease]) -> Scope {
+    Scope::enter(Context::Decode(Decoding::new(windows, leases, NO_TASK)))
 }
 
-/// Worker: runs `encoder`, which may serialise handles of the latest [`decode`].
-#[inline]
-pub(crate) fn encode_back<R>(encoder: impl FnOnce() -> R) -> R {
-    // Relaxed: the number was stored by this worker's own `decode`, earlier on this thread.
+/// Worker: what is encoded before the scope ends may hold handles of the latest [`decoding`].
+pub(crate) fn encoding_back() -> Scope {
+    // Relaxed: the number was stored by this worker's own `decoding`, earlier on this thread.
     let task = TASK.load(Ordering::Relaxed);
-    within(Context::EncodeBack { task, spans: 0 }, encoder).0
+    Scope::enter(Context::EncodeBack { task, spans: 0 })
 }
 
-/// Host: runs `decoder`, whose handles are those that left `leases`.
+/// Host: what is decoded before the scope ends makes the handles that left `leases`.
 ///
 /// Handles that it does not take are released when the leases are dropped.
-#[inline]
-pub(crate) fn redeem<R>(leases: LeaseList, decoder: impl FnOnce() -> R) -> R {
-    within(Context::Redeem(leases), decoder).0
+pub(crate) fn redeeming(leases: LeaseList) -> Scope {
+    Scope::enter(Context::Redeem(leases))
 }
 
-/// Runs `body` with this thread in `context`, and always restores the previous one.
-#[inline]
-fn within<R>(context: Context, body: impl FnOnce() -> R) -> (R, Context) {
-    /// Restores the previous context, also after a panic.
-    struct Restore(Option<Context>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            // Dropped after the borrow, because dropping a lease takes locks.
-            let _ours = in_context(|context| std::mem::replace(context, self.0.take()));
-        }
+/// A context of this thread. When it ends, also by a panic, the previous one is restored.
+#[must_use]
+pub(crate) struct Scope {
+    previous: Option<Context>,
+}
+
+impl Scope {
+    fn enter(context: Context) -> Scope {
+        let previous = LOCAL.with_borrow_mut(|local| {
+            local.refusal = None;
+            local.context.replace(context)
+        });
+        Scope { previous }
     }
-    let mut restore = Restore(LOCAL.with_borrow_mut(|local| {
-        local.refusal = None;
-        local.context.replace(context)
-    }));
-    let result = body();
-    let ours = in_context(|context| std::mem::replace(context, restore.0.take()));
-    std::mem::forget(restore);
-    (result, ours.expect("the context set above is there until it is replaced here"))
+
+    /// Ends the scope, and returns its context.
+    fn leave(mut self) -> Context {
+        let ours = self.restore();
+        std::mem::forget(self);
+        ours.expect("the context set by `enter` is there until it is replaced here")
+    }
+
+    fn restore(&mut self) -> Option<Context> {
+        in_context(|context| std::mem::replace(context, self.previous.take()))
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        // Dropped after the borrow, because dropping a lease takes locks.
+        let _ours = self.restore();
+    }
 }
 
 pub(super) fn outside() -> Refusal {

@@ -171,7 +171,7 @@ impl BroadcastOptions<'_> {
         let _ = function;
         let core = &self.pool.core;
         core.check(self.rules)?;
-        let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
+        let encode = &mut |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
         let encoded = Initializer::new(invocation::call::<F, A, R>, encode);
         let function = encoded.map_err(|reason| TaskError::Codec {
             what: "argument",

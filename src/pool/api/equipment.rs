@@ -119,7 +119,7 @@ impl PoolBuilder {
         // Only its type matters: a function item or a closure that captures nothing.
         let _ = function;
         let trampoline = invocation::call::<F, A, std::result::Result<(), String>>;
-        let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
+        let encode = &mut |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
         let made = Initializer::new(trampoline, encode);
         self.config.initializer = self.encoded("initializer's argument", made);
         self
@@ -183,7 +183,7 @@ impl PoolBuilder {
         // Only its type matters: a function item or a closure that captures nothing.
         let _ = function;
         let trampoline = invocation::call::<F, A, std::result::Result<(), String>>;
-        let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
+        let encode = &mut |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
         let made = Initializer::new(trampoline, encode).and_then(|made| match made.leases.len() {
             0 => Ok(made),
             held => Err(format!("it holds {held} handles; give them to an initializer")),
@@ -264,7 +264,7 @@ impl PoolBuilder {
     {
         // Only its type matters: a function item or a closure that captures nothing.
         let _ = make;
-        let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
+        let encode = &mut |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
         let made = Initializer::new(local_state::make::<F, A, S>, encode);
         let what = "argument of the function that makes the state";
         self.config.state_maker = self.encoded(what, made);
@@ -319,7 +319,7 @@ impl Pool {
             return Err(Error::invalid("the state of a task", type_name::<S>(), expected));
         }
         let _room = self.core.reserve()?;
-        let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
+        let encode = &mut |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
         let (trampoline, name) = (local_state::call::<F, S, A, R>, type_name::<F>());
         let id = self.core.submit(trampoline, name, self.core.rules(), encode)?;
         let handle = Handle::new(Arc::clone(&self.core), id);

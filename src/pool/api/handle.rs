@@ -12,7 +12,6 @@ use crate::object::transfer;
 use crate::pool::driver::core::Core;
 use crate::pool::record::config::Start;
 use crate::pool::record::outcome::{EncodedResult, Outcome};
-use crate::pool::record::state::{State, WaitTarget};
 use crate::pool::record::worker_slot::RetireCause;
 use crate::process::panic;
 use crate::worker::call::TaskId;
@@ -80,8 +79,7 @@ impl<R: DeserializeOwned> Handle<R> {
     /// ```
     pub fn join(mut self) -> Result<R> {
         let id = self.usable()?;
-        let take = |state: &mut State| Core::take_with_logs(state, id);
-        match self.core.wait(None, WaitTarget::Tasks(&[id]), take) {
+        match self.core.outcome(id, None, true) {
             Some(outcome) => {
                 self.id = None;
                 open(outcome)
@@ -114,12 +112,7 @@ impl<R: DeserializeOwned> Handle<R> {
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<R> {
         let id = self.usable()?;
         let deadline = Instant::now().checked_add(timeout);
-        let may_wait = !timeout.is_zero();
-        let take = |state: &mut State| match may_wait {
-            true => Core::take_with_logs(state, id),
-            false => Core::take(state, id),
-        };
-        match self.core.wait(deadline, WaitTarget::Tasks(&[id]), take) {
+        match self.core.outcome(id, deadline, !timeout.is_zero()) {
             Some(outcome) => {
                 self.id = None;
                 open(outcome)
@@ -400,17 +393,25 @@ impl<R> Handle<R> {
 
 /// Decodes an outcome.
 pub(crate) fn open<R: DeserializeOwned>(outcome: Outcome) -> Result<R> {
-    open_with(outcome, invocation::decode)
+    let mut value = None;
+    open_with(outcome, &mut |bytes| {
+        value = Some(invocation::decode(bytes)?);
+        Ok(())
+    })?;
+    Ok(value.expect("it was decoded"))
 }
 
 /// Decodes an outcome by `decode`. A panic in it becomes an error, because a callback must be
 /// called, and later tasks must not be affected.
-pub(crate) fn open_with<R>(
+pub(crate) fn open_with(
     outcome: Outcome,
-    decode: impl FnOnce(&[u8]) -> std::result::Result<R, String>,
-) -> Result<R> {
+    decode: &mut dyn FnMut(&[u8]) -> std::result::Result<(), String>,
+) -> Result<()> {
     let EncodedResult { bytes, leases, .. } = outcome.map_err(|error| *error)?;
-    let decoded = panic::to_error(|| transfer::redeem(leases, || bytes.with(decode)));
+    let decoded = panic::to_error(|| {
+        let _scope = transfer::redeeming(leases);
+        bytes.with(decode)
+    });
     decoded.map_err(|reason| {
         Error::Task(TaskError::Codec { what: "result", action: "decoded", reason })
     })

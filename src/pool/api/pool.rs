@@ -93,7 +93,7 @@ impl Pool {
         // Only its type matters: a function item or a closure that captures nothing.
         let _ = function;
         let name = std::any::type_name::<F>();
-        let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, argument);
+        let encode = &mut |out: &mut Vec<u8>| invocation::encode_onto(out, argument);
         let id = self.core.submit(invocation::call::<F, A, R>, name, rules, encode)?;
         Ok(Handle::new(Arc::clone(&self.core), id))
     }
@@ -127,7 +127,7 @@ impl Pool {
             Start::ForkServer => FunctionOffset::of(function as *const ())?.to_word(),
         };
         let name = std::any::type_name::<fn(A) -> R>();
-        let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, &(word, &argument));
+        let encode = &mut |out: &mut Vec<u8>| invocation::encode_onto(out, &(word, &argument));
         let trampoline = invocation::call_pointer::<A, R>;
         let _room = self.core.reserve()?;
         let id = self.core.submit(trampoline, name, self.core.rules(), encode)?;

@@ -23,7 +23,7 @@ use crate::pool::record::state::{State, WaitTarget};
 use crate::pool::record::task::{Rules, TaskRecord};
 use crate::process::panic;
 use crate::worker::call::{SharedInput, TaskId};
-use crate::worker::invocation::{self, Trampoline};
+use crate::worker::invocation::{self, Encode, Trampoline};
 
 /// A value that every task of a call gets. It is encoded once, before the first task is submitted,
 /// so that no code of the user runs while workers use what the call borrows.
@@ -33,14 +33,14 @@ pub(crate) struct SharedArgument {
 }
 
 impl SharedArgument {
-    /// Encodes `value`.
+    /// The value that `encode` writes.
     ///
     /// # Errors
     ///
     /// [`TaskError::Codec`] if it cannot be encoded.
-    pub(crate) fn new<W: Serialize>(value: &W) -> Result<SharedArgument> {
+    pub(crate) fn new(encode: Encode<'_>) -> Result<SharedArgument> {
         let mut bytes = Vec::new();
-        let encoded = transfer::encode_shared(|| invocation::encode_onto(&mut bytes, value));
+        let encoded = transfer::encode_shared(|| encode(&mut bytes));
         let ((), leases) = encoded.map_err(|reason| {
             Error::Task(TaskError::Codec { what: "shared value", action: "encoded", reason })
         })?;
@@ -108,7 +108,7 @@ impl<'a> Group<'a> {
         let shared_input = Some(Arc::clone(kept));
         // Reserved before the task exists: nothing may fail afterwards.
         self.ids.reserve(1);
-        let id = self.core.submit_with(trampoline, name, rules, shared_input, |out| {
+        let id = self.core.submit_with(trampoline, name, rules, shared_input, &mut |out| {
             invocation::encode_onto(out, descriptor)?;
             out.extend_from_slice(bytes);
             Ok(())

@@ -16,7 +16,7 @@ use crate::pool::record::state::{Lifecycle, State};
 use crate::pool::record::task::Rules;
 use crate::process::function::FunctionOffset;
 use crate::worker::call::{Call, Encoded, SharedInput, TaskId};
-use crate::worker::invocation::Trampoline;
+use crate::worker::invocation::{Encode, Trampoline};
 use crate::worker::logs::task_names;
 use crate::worker::queue_pair::RING_PAYLOAD_BYTES_MAX;
 
@@ -49,7 +49,7 @@ impl Core {
         trampoline: Trampoline,
         name: &'static str,
         rules: Rules,
-        encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
+        encode: Encode<'_>,
     ) -> Result<TaskId> {
         self.submit_with(trampoline, name, rules, None, encode)
     }
@@ -61,7 +61,7 @@ impl Core {
         name: &'static str,
         rules: Rules,
         shared_input: Option<Arc<SharedInput>>,
-        encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
+        encode: Encode<'_>,
     ) -> Result<TaskId> {
         // Before the mutex, which another thread may have held when this process was forked.
         self.check_ours()?;

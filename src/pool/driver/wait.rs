@@ -49,6 +49,20 @@ impl Core {
         if now.is_some() { now } else { self.wait_on(deadline, watch, poll) }
     }
 
+    /// Waits for a task until `deadline`, and takes its outcome. This thread emits the log records
+    /// that are due if it `may_wait`.
+    pub(crate) fn outcome(
+        &self,
+        id: TaskId,
+        deadline: Option<Instant>,
+        may_wait: bool,
+    ) -> Option<Outcome> {
+        self.wait(deadline, WaitTarget::Tasks(&[id]), |state| match may_wait {
+            true => Core::take_with_logs(state, id),
+            false => Core::take(state, id),
+        })
+    }
+
     /// The slow path of [`wait`](Core::wait).
     fn wait_on<T>(
         &self,

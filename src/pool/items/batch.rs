@@ -69,7 +69,8 @@ where
         let items = invocation.arguments::<A>()?;
         let value = invocation.cache.shared::<W>(place.call, || {
             let decoded = place.read(windows, |leases, encoded| {
-                transfer::decode_kept(windows, leases, || invocation::decode(encoded))
+                let _scope = transfer::decoding_kept(windows, leases);
+                invocation::decode(encoded)
             })?;
             decoded.map_err(CodecError::Argument)
         })?;

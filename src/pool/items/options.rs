@@ -14,7 +14,7 @@ use crate::pool::items::pipeline::{BATCHES_PER_WORKER, BatchCall, BatchPolicy, P
 use crate::pool::items::shared_value::SharedValue;
 use crate::pool::record::task::{FOREVER, Rules, TaskKind};
 use crate::pool::with::With;
-use crate::worker::invocation::Trampoline;
+use crate::worker::invocation::{Trampoline, encode_onto};
 
 /// Rules for the tasks that are submitted through it, and the value that they share; from
 /// [`Pool::options`] or [`Pool::with`].
@@ -277,7 +277,7 @@ impl<'p, W: Serialize> Options<'p, With<W>> {
     /// a panic of its `Drop` would leak the call's results.
     pub(super) fn share(self) -> Result<(Options<'p>, SharedValue)> {
         let Options { pool, rules, chunk_size, progress, value: With(value) } = self;
-        let shared = SharedValue::new(&pool.core, &value)?;
+        let shared = SharedValue::new(&pool.core, &mut |out| encode_onto(out, &value))?;
         drop(value);
         Ok((Options { pool, rules, chunk_size, progress, value: () }, shared))
     }

@@ -162,8 +162,9 @@ where
         }
         let elapsed_ns = outcome.as_ref().map_or(0, |value| value.elapsed_ns);
         self.adapt(items, elapsed_ns);
-        let mut ended =
-            handle::open_with(outcome, |bytes| invocation::decode_batch(bytes, items, results));
+        let mut ended = handle::open_with(outcome, &mut |bytes| {
+            invocation::decode_batch(bytes, items, results)
+        });
         if let Err(Error::Task(error)) = &mut ended {
             error.set_items(&positions);
         }
@@ -179,7 +180,7 @@ where
             let BatchCall { trampoline, name, rules, ref value } = self.call;
             let items_max = self.policy.batch_items;
             let mut count = 1;
-            let encode = |out: &mut Vec<u8>| {
+            let encode = &mut |out: &mut Vec<u8>| {
                 if let Some(value) = value {
                     invocation::encode_onto(out, &value.place)?;
                 }

@@ -11,7 +11,7 @@ use crate::pool::driver::core::Core;
 use crate::region::arena::Contents;
 use crate::region::windows::Windows;
 use crate::worker::call::{self, SharedInput};
-use crate::worker::invocation::{self, CodecError};
+use crate::worker::invocation::{CodecError, Encode};
 
 /// A shared value, encoded, in the arena.
 #[derive(Debug, Clone)]
@@ -34,9 +34,9 @@ pub(super) struct SharedPlace {
 }
 
 impl SharedValue {
-    pub(super) fn new<W: Serialize>(core: &Core, value: &W) -> Result<SharedValue> {
+    pub(super) fn new(core: &Core, encode: Encode<'_>) -> Result<SharedValue> {
         let mut encoded = Vec::new();
-        let attempt = transfer::encode_shared(|| invocation::encode_onto(&mut encoded, value));
+        let attempt = transfer::encode_shared(|| encode(&mut encoded));
         let ((), leases) = attempt.map_err(|reason| {
             Error::Task(TaskError::Codec { what: "shared value", action: "encoded", reason })
         })?;

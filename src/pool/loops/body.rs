@@ -50,7 +50,7 @@ mod private {
         /// What a task keeps for its calls.
         type Local;
 
-        fn value(self) -> Self::Value;
+        fn value(&self) -> &Self::Value;
 
         /// Makes what a task keeps for its calls. Runs in a worker, at the task's first call.
         fn local(value: Self::Value) -> Self::Local;
@@ -67,7 +67,9 @@ impl ExtraArgument for () {
     type Value = ();
     type Local = ();
 
-    fn value(self) {}
+    fn value(&self) -> &() {
+        &()
+    }
 
     fn local((): ()) {}
 }
@@ -88,8 +90,8 @@ impl<W: Serialize + DeserializeOwned> ExtraArgument for With<W> {
     type Value = W;
     type Local = W;
 
-    fn value(self) -> W {
-        self.0
+    fn value(&self) -> &W {
+        &self.0
     }
 
     fn local(value: W) -> W {
@@ -117,7 +119,9 @@ where
     type Value = ();
     type Local = T;
 
-    fn value(self) {}
+    fn value(&self) -> &() {
+        &()
+    }
 
     fn local((): ()) -> T {
         // SAFETY: `ParLoop::scratch` makes this type, for a function that it was given.
@@ -134,8 +138,8 @@ where
     type Value = W;
     type Local = T;
 
-    fn value(self) -> W {
-        self.value.0
+    fn value(&self) -> &W {
+        &self.value.0
     }
 
     fn local(value: W) -> T {
@@ -184,12 +188,26 @@ impl<S: ExtraArgument> Local<S> {
     }
 }
 
+/// The blocks and the operands of the loop that a task is part of.
+struct Attached {
+    worker: LoopWorker,
+    operands: Vec<WorkerOperand>,
+}
+
+fn attach(invocation: &mut Invocation<'_>) -> std::result::Result<Attached, CodecError> {
+    let (task, operands) = invocation.leading::<(LoopTask, Vec<WireOperand>)>()?;
+    let worker = LoopWorker::new(invocation, task)?;
+    let (resolver, windows) = (&invocation.cache.resolver, invocation.windows);
+    let map = |operand| WorkerOperand::map(resolver, windows, operand).map_err(CodecError::from);
+    let operands = operands.iter().map(map).collect::<std::result::Result<_, _>>()?;
+    Ok(Attached { worker, operands })
+}
+
 pub(super) type Ran = std::result::Result<(), CodecError>;
 
 /// A loop's task in a worker: where its chunks are, and what its calls get.
 pub(super) struct Body<P, U, S: ExtraArgument, F> {
-    worker: LoopWorker,
-    operands: Vec<WorkerOperand>,
+    attached: Attached,
     value: Option<S::Value>,
     pub(super) function: F,
     units: PhantomData<(P, U)>,
@@ -203,36 +221,31 @@ where
     F: Copy + Send + 'static,
 {
     pub(super) fn attach(invocation: &mut Invocation<'_>) -> std::result::Result<Self, CodecError> {
-        let (task, (operands, value)) =
-            invocation.argument::<(LoopTask, (Vec<WireOperand>, S::Value))>()?;
-        let worker = LoopWorker::new(invocation, task)?;
-        let (resolver, windows) = (&invocation.cache.resolver, invocation.windows);
-        let map = |operand: &WireOperand| {
-            WorkerOperand::map(resolver, windows, operand)
-                .map_err(|error| CodecError::Argument(error.to_string()))
-        };
-        let operands = operands.iter().map(map).collect::<std::result::Result<_, _>>()?;
+        let attached = attach(invocation)?;
+        let value = invocation.argument()?;
         invocation.begin();
         // SAFETY: trampolines are named by the methods of `ParLoop`, `ParMap`, `Fold` and
         // `FoldArray` alone, for a function that the loop was given.
         let function = unsafe { invocation::function_value::<F>() };
-        Ok(Body { worker, operands, value: Some(value), function, units: PhantomData })
+        Ok(Body { attached, value: Some(value), function, units: PhantomData })
     }
 
-    /// Calls the function for chunks, block by block, and passes the number of each block and the
-    /// results of its chunks to `each`. `each` returns how many blocks from the front are still
-    /// needed; `None` means all.
+    /// Calls the function for chunks, block by block, and passes to `each` the number of each block
+    /// and what returns the result of its next chunk. `each` returns how many blocks from the front
+    /// are still needed; `None` means all.
     pub(super) fn run<R>(
         mut self,
-        mut each: impl FnMut(usize, &mut dyn Iterator<Item = R>) -> Option<usize>,
+        mut each: impl FnMut(usize, &mut dyn FnMut() -> Option<R>) -> Option<usize>,
     ) where
         S: Call<P, U, F, R>,
     {
         let mut local = Local::<S>::new(self.take_value());
-        self.run_blocks(|block, chunks| {
-            let mut results =
-                chunks.map(|chunk| S::call(self.function, local.get(), self.item(chunk)));
-            each(block, &mut results)
+        self.run_blocks(&mut |block, mut chunks| {
+            let mut next = || {
+                let chunk = chunks.next()?;
+                Some(S::call(self.function, local.get(), self.item(chunk)))
+            };
+            each(block, &mut next)
         });
     }
 
@@ -242,8 +255,8 @@ where
     }
 
     /// Claims blocks and passes them to `each`, as [`run`](Body::run) does.
-    pub(super) fn run_blocks(&self, each: impl FnMut(usize, ClaimedChunks) -> Option<usize>) {
-        self.worker.run(each);
+    pub(super) fn run_blocks(&self, each: &mut dyn FnMut(usize, ClaimedChunks) -> Option<usize>) {
+        self.attached.worker.run(each);
     }
 
     /// The item of a chunk.
@@ -251,6 +264,6 @@ where
     pub(super) fn item(&self, chunk: ClaimedChunk) -> P::Item<'_> {
         // SAFETY: a `ClaimedChunk` is made once for each chunk, by the task that claimed it, and
         // used up here; the host's borrows of the operands last until the loop has ended.
-        unsafe { P::item(&mut self.operands.iter(), &chunk) }
+        unsafe { P::item(&mut self.attached.operands.iter(), &chunk) }
     }
 }

@@ -14,7 +14,7 @@ use crate::pool::loops::parallel_loop::ParallelLoop;
 use crate::pool::loops::partition::Partition;
 use crate::pool::{Pool, Start};
 use crate::shape::Shape;
-use crate::worker::invocation::{CodecError, Invocation};
+use crate::worker::invocation::{self, CodecError, Invocation};
 
 /// Smaller arrays are left to be touched at their first use, in bytes.
 const WORTH_SHARING_BYTES: usize = 8 << 20;
@@ -131,7 +131,8 @@ impl Pool {
             progress: None,
             name,
         };
-        parallel_loop.run(populate, &start).map(drop)
+        let encode = &mut |out: &mut Vec<u8>| invocation::encode_onto(out, &start);
+        parallel_loop.run(populate, encode).map(drop)
     }
 }
 
@@ -141,7 +142,7 @@ fn populate(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecErr
     let worker = LoopWorker::new(invocation, task)?;
     invocation.begin();
     let mut populated = Ok(());
-    worker.run(|_, mut parts| {
+    worker.run(&mut |_, mut parts| {
         populated = parts.try_for_each(|part| {
             invocation.windows.populate(start + part.range.start as u64, part.range.len())
         });

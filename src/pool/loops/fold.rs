@@ -24,8 +24,9 @@ use crate::pool::loops::adapters::{PerBlock, Whole};
 use crate::pool::loops::body::{Body, Ran};
 use crate::pool::loops::loop_worker::ClaimedChunks;
 use crate::pool::loops::operand::{Elements, Operand, Unit};
-use crate::pool::loops::par_loop::{Mode, ParLoop};
+use crate::pool::loops::par_loop::ParLoop;
 use crate::pool::loops::results::{Runs, combine, in_order};
+use crate::pool::loops::settings::Mode;
 use crate::pool::record::task::Rules;
 use crate::pool::with::With;
 use crate::worker::invocation::{self, Invocation};
@@ -311,10 +312,9 @@ where
         O: Fn(A, A) -> A + Copy + Send + 'static,
     {
         let (mode, chunks) = (Mode::grouped(GROUPS_MAX), self.chunks);
-        let (pool, rules) = (chunks.pool, chunks.rules);
+        let (pool, rules) = (chunks.settings.pool, chunks.settings.rules);
         if chunks.partition(mode)?.chunks() == 0 {
-            let value = chunks.replace_state(()).1.value();
-            return empty::<S, M, A>(pool, rules, &value);
+            return empty::<S, M, A>(pool, rules, chunks.state.value());
         }
         let run = fold_groups::<P, U, S, M, F, A>;
         let (parts, partition) = chunks.run(run, type_name::<F>(), mode)?;
@@ -332,7 +332,7 @@ where
     A: Serialize + DeserializeOwned,
 {
     pool.core.check(rules)?;
-    let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, value);
+    let encode = &mut |out: &mut Vec<u8>| invocation::encode_onto(out, value);
     let id = pool.core.submit(make_in_worker::<S, M, A>, type_name::<M>(), rules, encode)?;
     Handle::new(Arc::clone(&pool.core), id).join()
 }
@@ -367,7 +367,7 @@ where
     // `ParLoop::fold` was given.
     let make = unsafe { invocation::function_value::<M>() };
     let (mut blocks, mut partials) = (Runs::new(), Vec::new());
-    body.run_blocks(|block, chunks| {
+    body.run_blocks(&mut |block, chunks| {
         FloatMode::reset();
         let mut partial = S::make(make, &value);
         for chunk in chunks {
@@ -415,7 +415,8 @@ where
         O: Fn(T, T) -> T + Copy + Send + 'static,
     {
         let FoldArray { chunks, len, .. } = self;
-        let (mode, pool, rules) = (Mode::grouped(GROUPS_MAX), chunks.pool, chunks.rules);
+        let (pool, rules) = (chunks.settings.pool, chunks.settings.rules);
+        let mode = Mode::grouped(GROUPS_MAX);
         let groups = chunks.partition(mode)?.blocks();
         let mut merged = SharedArray::<T>::zeroed([len])?;
         if groups == 0 || len == 0 {
@@ -426,7 +427,7 @@ where
         chunks.zip(PerBlock(&mut partials)).run(run, type_name::<F>(), mode)?;
         let merging = pool.par_chunks_mut(&mut merged, MERGE_LEN).zip(Whole(&partials));
         let mut merging = merging.enumerate().with(len);
-        merging.rules = rules;
+        merging.settings.rules = rules;
         let merging = merging.for_each(move |&len, (index, (merged, partials))| {
             let (first, mut level) = (index * MERGE_LEN, Vec::with_capacity(GROUPS_MAX));
             for (offset, merged) in merged.iter_mut().enumerate() {
@@ -450,7 +451,7 @@ where
 {
     let mut body = Body::<(P, PerBlock<'static, T>), U, S, F>::attach(invocation)?;
     let value = body.take_value();
-    body.run_blocks(|_, chunks: ClaimedChunks| {
+    body.run_blocks(&mut |_, chunks: ClaimedChunks| {
         for (index, chunk) in chunks.enumerate() {
             let (item, partial) = body.item(chunk);
             if index == 0 {

@@ -1,6 +1,7 @@
 //! A loop's function, called for each chunk: `for_each`, `try_for_each`, `find_map_first`.
 
 use std::any::type_name;
+use std::iter;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,7 +12,8 @@ use crate::error::Result;
 use crate::pool::api::handle;
 use crate::pool::loops::body::{Body, Call, ExtraArgument, Ran, Scratch};
 use crate::pool::loops::operand::{Operand, Unit};
-use crate::pool::loops::par_loop::{Mode, ParLoop};
+use crate::pool::loops::par_loop::ParLoop;
+use crate::pool::loops::settings::Mode;
 use crate::pool::record::outcome::EncodedResult;
 use crate::pool::with::With;
 use crate::worker::invocation::Invocation;
@@ -320,8 +322,8 @@ where
     S: Call<P, U, F, ()>,
     F: Copy + Send + 'static,
 {
-    Body::<P, U, S, F>::attach(invocation)?.run(|_, results| {
-        results.for_each(drop);
+    Body::<P, U, S, F>::attach(invocation)?.run(|_, next| {
+        while next().is_some() {}
         None
     });
     invocation.finish(&())
@@ -362,8 +364,8 @@ where
     R: EarlyExit,
 {
     let mut first: Found<R::Found> = None;
-    Body::<P, U, S, F>::attach(invocation)?.run(|block, results| {
-        let mut numbered = (0u64..).zip(results);
+    Body::<P, U, S, F>::attach(invocation)?.run(|block, next| {
+        let mut numbered = (0u64..).zip(iter::from_fn(next));
         let (index, value) = numbered.find_map(|(i, result)| Some((i, result.found()?)))?;
         // A task that takes over blocks of others may reach a lower one later.
         if first.as_ref().is_none_or(|(before, ..)| (block as u64) < *before) {

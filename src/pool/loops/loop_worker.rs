@@ -67,7 +67,7 @@ impl LoopWorker {
     /// Claims one block after the other until none is left, and calls `each` with its number and
     /// its chunks. If `each` returns a number, no worker claims a block of that number or higher
     /// from then on.
-    pub(super) fn run(&self, mut each: impl FnMut(usize, ClaimedChunks) -> Option<usize>) {
+    pub(super) fn run(&self, each: &mut dyn FnMut(usize, ClaimedChunks) -> Option<usize>) {
         /// Stops the loop when a panic unwinds through this function: the call fails in any case.
         struct StopOnPanic<'a>(&'a Blocks);
         impl Drop for StopOnPanic<'_> {

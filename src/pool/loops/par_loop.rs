@@ -6,21 +6,18 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pool::Pool;
 use crate::pool::driver::progress::{Progress, ProgressFn};
 use crate::pool::loops::adapters::Records;
 use crate::pool::loops::body::{ExtraArgument, Scratch};
-use crate::pool::loops::operand::{
-    ByRows, Cut, Elements, Enumerated, HostOperand, Operand, Unit, WireOperand,
-};
-use crate::pool::loops::parallel_loop::ParallelLoop;
+use crate::pool::loops::operand::{ByRows, Cut, Elements, Enumerated, HostOperand, Operand, Unit};
 use crate::pool::loops::partition::Partition;
-use crate::pool::loops::units::common_units;
+use crate::pool::loops::settings::{Mode, Settings};
 use crate::pool::record::outcome::EncodedResult;
-use crate::pool::record::task::{FOREVER, Rules};
+use crate::pool::record::task::FOREVER;
 use crate::pool::with::With;
-use crate::worker::invocation::Trampoline;
+use crate::worker::invocation::{self, Trampoline};
 
 /// A loop over chunks of one array, or of several in step; see [`Pool::par_chunks`],
 /// [`Pool::par_rows`] and [`Pool::par_records`].
@@ -45,13 +42,9 @@ use crate::worker::invocation::Trampoline;
 /// units into which the loop divides its operands.
 #[must_use = "a loop does nothing before `for_each`, `try_for_each`, `reduce` or `collect`"]
 pub struct ParLoop<'p, P, S = (), U = Elements> {
-    pub(super) pool: &'p Pool,
+    pub(super) settings: Settings<'p>,
     operands: P,
-    cut: Cut,
-    chunk_len: usize,
-    pub(super) rules: Rules,
-    progress: Option<ProgressFn>,
-    state: S,
+    pub(super) state: S,
     unit: PhantomData<U>,
 }
 
@@ -204,8 +197,8 @@ impl Pool {
         chunk_len: usize,
     ) -> ParLoop<'_, A, (), U> {
         let rules = self.core.rules();
-        let (progress, state, unit) = (None, (), PhantomData);
-        ParLoop { pool: self, operands, cut, chunk_len, rules, progress, state, unit }
+        let settings = Settings { pool: self, cut, chunk_len, rules, progress: None };
+        ParLoop { settings, operands, state: (), unit: PhantomData }
     }
 }
 
@@ -229,7 +222,8 @@ impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn zip<A: Operand<U>>(self, other: A) -> ParLoop<'p, (P, A), S, U> {
-        self.map_operands(|operands| (operands, other))
+        let ParLoop { settings, operands, state, unit } = self;
+        ParLoop { settings, operands: (operands, other), state, unit }
     }
 
     /// Passes the number of each chunk, from 0, before the chunk.
@@ -245,13 +239,8 @@ impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn enumerate(self) -> ParLoop<'p, Enumerated<P>, S, U> {
-        self.map_operands(Enumerated)
-    }
-
-    fn map_operands<Q>(self, map: impl FnOnce(P) -> Q) -> ParLoop<'p, Q, S, U> {
-        let ParLoop { pool, operands, cut, chunk_len, rules, progress, state, unit } = self;
-        let operands = map(operands);
-        ParLoop { pool, operands, cut, chunk_len, rules, progress, state, unit }
+        let ParLoop { settings, operands, state, unit } = self;
+        ParLoop { settings, operands: Enumerated(operands), state, unit }
     }
 
     /// Declares the loop repeatable: the chunks of a worker that died are computed again, for up to
@@ -269,7 +258,7 @@ impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn retries(mut self, retries: u32) -> Self {
-        self.rules.retries = retries;
+        self.settings.rules.retries = retries;
         self
     }
 
@@ -289,7 +278,7 @@ impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.rules.timeout = Some(timeout.min(FOREVER));
+        self.settings.rules.timeout = Some(timeout.min(FOREVER));
         self
     }
 
@@ -315,14 +304,14 @@ impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn progress(mut self, function: impl FnMut(Progress) + Send + 'static) -> Self {
-        self.progress = Some(ProgressFn::new(function));
+        self.settings.progress = Some(ProgressFn::new(function));
         self
     }
 
     /// Replaces the state of the loop, and returns the loop and the old state.
     pub(super) fn replace_state<T>(self, new: T) -> (ParLoop<'p, P, T, U>, S) {
-        let ParLoop { pool, operands, cut, chunk_len, rules, progress, state, unit } = self;
-        (ParLoop { pool, operands, cut, chunk_len, rules, progress, state: new, unit }, state)
+        let ParLoop { settings, operands, state, unit } = self;
+        (ParLoop { settings, operands, state: new, unit }, state)
     }
 }
 
@@ -330,64 +319,26 @@ impl<P: Operand<U>, S: ExtraArgument, U: Unit> ParLoop<'_, P, S, U> {
     /// Runs the loop by `trampoline`, in blocks as `mode` says. Returns the results of its tasks
     /// and the number of chunks.
     pub(super) fn run(
-        self,
+        &self,
         trampoline: Trampoline,
         name: &'static str,
         mode: Mode,
     ) -> Result<(Vec<EncodedResult>, Partition)> {
-        let mut operands = Vec::new();
-        self.operands.describe(self.cut, &mut operands)?;
-        let units = common_units(self.cut, &operands)?;
-        if let Some(ratio) = operands
-            .iter()
-            .map(|operand| operand.layout.every)
-            .find(|&ratio| ratio > 1 && !self.chunk_len.is_multiple_of(ratio))
-        {
-            let found = format!("{} with `Subsampled` by {ratio}", self.chunk_len);
-            let rule = "a multiple of the ratio";
-            return Err(Error::invalid("the number of rows of a chunk", found, rule));
-        }
-        let partition = Partition::new(units, self.chunk_len)?.with_blocks_max(mode.blocks_max);
-        let core = &*self.pool.core;
-        core.check(self.rules)?;
-        let is_written = operands.iter().any(|operand| operand.is_written && !operand.is_new);
-        let (rules, may_end_early) = (self.rules, mode.may_end_early);
-        let progress = self.progress;
-        let parallel_loop =
-            ParallelLoop { core, partition, is_written, may_end_early, rules, progress, name };
-        let wire = |HostOperand { source, is_written, layout, extra, .. }| {
-            (source, is_written, layout, extra)
-        };
-        let operands: Vec<WireOperand> = operands.into_iter().map(wire).collect();
-        let results = parallel_loop.run(trampoline, &(operands, self.state.value()))?;
-        Ok((results, partition))
+        let operands = self.describe()?;
+        let value = self.state.value();
+        let encode = &mut |out: &mut Vec<u8>| invocation::encode_onto(out, value);
+        self.settings.run(operands, encode, trampoline, name, mode)
     }
 
     /// The chunks and blocks of the loop.
     pub(super) fn partition(&self, mode: Mode) -> Result<Partition> {
-        let mut operands = Vec::new();
-        self.operands.describe(self.cut, &mut operands)?;
-        let units = common_units(self.cut, &operands)?;
-        Ok(Partition::new(units, self.chunk_len)?.with_blocks_max(mode.blocks_max))
+        self.settings.partition(&self.describe()?, mode)
     }
-}
 
-/// How a loop is run.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Mode {
-    /// The most blocks that there may be.
-    pub(super) blocks_max: usize,
-    /// A call may find that later chunks need not be done.
-    pub(super) may_end_early: bool,
-}
-
-impl Mode {
-    pub(super) const ANY: Mode = Mode { blocks_max: usize::MAX, may_end_early: false };
-    pub(super) const FIRST: Mode = Mode { blocks_max: usize::MAX, may_end_early: true };
-
-    /// At most `blocks_max` blocks; the results of a block's chunks are kept together.
-    pub(super) const fn grouped(blocks_max: usize) -> Mode {
-        Mode { blocks_max, may_end_early: false }
+    fn describe(&self) -> Result<Vec<HostOperand>> {
+        let mut operands = Vec::new();
+        self.operands.describe(self.settings.cut, &mut operands)?;
+        Ok(operands)
     }
 }
 
@@ -480,6 +431,8 @@ where
 
 impl<P, S, U> std::fmt::Debug for ParLoop<'_, P, S, U> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ParLoop").field("chunk_len", &self.chunk_len).finish_non_exhaustive()
+        f.debug_struct("ParLoop")
+            .field("chunk_len", &self.settings.chunk_len)
+            .finish_non_exhaustive()
     }
 }

@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use serde::Serialize;
-
 use crate::error::{Death, Error, Result, TaskError};
 use crate::pool::driver::core::Core;
 use crate::pool::driver::group::{Group, SharedArgument};
@@ -14,7 +12,7 @@ use crate::pool::loops::partition::Partition;
 use crate::pool::record::config::Start;
 use crate::pool::record::outcome::{EncodedResult, Outcome};
 use crate::pool::record::task::{Rules, TaskKind};
-use crate::worker::invocation::Trampoline;
+use crate::worker::invocation::{Encode, Trampoline};
 
 /// A loop to run.
 pub(super) struct ParallelLoop<'a> {
@@ -25,7 +23,7 @@ pub(super) struct ParallelLoop<'a> {
     /// A task may find that the last blocks need not be done.
     pub(super) may_end_early: bool,
     pub(super) rules: Rules,
-    pub(super) progress: Option<ProgressFn>,
+    pub(super) progress: Option<&'a ProgressFn>,
     /// The type name of the function, for error messages.
     pub(super) name: &'static str,
 }
@@ -41,18 +39,18 @@ struct Rounds {
 
 impl ParallelLoop<'_> {
     /// Runs the loop to its end, and returns the results of its tasks. Each task gets a
-    /// [`LoopTask`] and then `argument`.
+    /// [`LoopTask`] and then what `encode` writes.
     ///
     /// # Errors
     ///
     /// The first failure of a task: a panic, or a death with the torn ranges of all deaths.
-    pub(super) fn run<W: Serialize>(
+    pub(super) fn run(
         &self,
         trampoline: Trampoline,
-        argument: &W,
+        encode: Encode<'_>,
     ) -> Result<Vec<EncodedResult>> {
         let count = self.partition.blocks();
-        let mut reporter = match &self.progress {
+        let mut reporter = match self.progress {
             Some(function) => Some(ProgressReporter::new(function, Some(self.partition.len()))?),
             None => None,
         };
@@ -62,7 +60,7 @@ impl ParallelLoop<'_> {
         }
         // In a forked child the arena is not mapped, so access to the blocks would fault.
         self.core.check_ours()?;
-        let argument = SharedArgument::new(argument)?;
+        let argument = SharedArgument::new(encode)?;
         let (arena, shares) = (&self.core.arena, self.tasks(count));
         let blocks = HostBlocks::new(arena, count, shares, self.core.next_call())?;
         let repeats_left = self.rules.retries;

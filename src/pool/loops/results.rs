@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::any::type_name;
+use std::iter;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -18,7 +19,8 @@ use crate::pool::api::handle::Handle;
 use crate::pool::loops::adapters::PerChunk;
 use crate::pool::loops::body::{Body, Call, ExtraArgument, Local, Ran, Scratch};
 use crate::pool::loops::operand::{Elements, Operand, Unit};
-use crate::pool::loops::par_loop::{Mode, ParLoop};
+use crate::pool::loops::par_loop::ParLoop;
+use crate::pool::loops::settings::Mode;
 use crate::pool::record::outcome::EncodedResult;
 use crate::pool::record::task::Rules;
 use crate::pool::with::With;
@@ -172,7 +174,7 @@ where
     where
         O: Fn(R, R) -> R + Copy + Send + 'static,
     {
-        let (pool, rules) = (self.chunks.pool, self.chunks.rules);
+        let (pool, rules) = (self.chunks.settings.pool, self.chunks.settings.rules);
         let (run, name) = (reduce::<P, U, S, F, R, O>, type_name::<F>());
         let (parts, partition) = self.chunks.run(run, name, Mode::grouped(RESULT_GROUPS))?;
         let partial = in_order::<R>(parts, partition.chunks())?;
@@ -250,8 +252,8 @@ where
     // given.
     let operation = unsafe { invocation::function_value::<O>() };
     let (mut blocks, mut partial) = (Runs::new(), Vec::new());
-    body.run(|block, results| {
-        partial.extend(tree(results.collect(), operation));
+    body.run(|block, next| {
+        partial.extend(tree(iter::from_fn(next).collect(), operation));
         blocks.push((block, 1));
         None
     });
@@ -267,9 +269,9 @@ where
     R: Serialize,
 {
     let (mut blocks, mut values) = (Runs::new(), Vec::new());
-    Body::<P, U, S, F>::attach(invocation)?.run(|block, results| {
+    Body::<P, U, S, F>::attach(invocation)?.run(|block, next| {
         let before = values.len();
-        values.extend(results);
+        values.extend(iter::from_fn(next));
         blocks.push((block, values.len() - before));
         None
     });
@@ -286,7 +288,7 @@ where
 {
     let mut body = Body::<(P, PerChunk<'static, R>), U, S, F>::attach(invocation)?;
     let mut local = Local::<S>::new(body.take_value());
-    body.run_blocks(|_, chunks| {
+    body.run_blocks(&mut |_, chunks| {
         for chunk in chunks {
             let (item, result) = body.item(chunk);
             *result = S::call(body.function, local.get(), item);
@@ -348,7 +350,7 @@ where
     if partial.len() < 2 {
         return Ok(partial.pop());
     }
-    let encode = |out: &mut Vec<u8>| invocation::encode_batch(out, &partial);
+    let encode = &mut |out: &mut Vec<u8>| invocation::encode_batch(out, &partial);
     let id = pool.core.submit(combine_in_worker::<R, O>, type_name::<O>(), rules, encode)?;
     Handle::new(Arc::clone(&pool.core), id).join().map(Some)
 }
@@ -380,7 +382,7 @@ pub(super) fn in_order<R: DeserializeOwned>(
 ) -> Result<Vec<R>> {
     let mut all: Vec<(usize, Vec<R>)> = Vec::new();
     for part in parts {
-        handle::open_with(Ok(part), |bytes| decode_runs(bytes, &mut count, &mut all))?;
+        handle::open_with(Ok(part), &mut |bytes| decode_runs(bytes, &mut count, &mut all))?;
     }
     all.sort_by_key(|(block, _)| *block);
     Ok(all.into_iter().flat_map(|(_, values)| values).collect())

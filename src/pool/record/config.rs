@@ -12,7 +12,7 @@ use crate::process::host_snapshot::HostSnapshot;
 use crate::sys::limits;
 use crate::worker::call;
 use crate::worker::cpu_spread::WORKERS_MAX;
-use crate::worker::invocation::Trampoline;
+use crate::worker::invocation::{Encode, Trampoline};
 use crate::worker::settings::Settings;
 
 /// How tasks are run.
@@ -89,7 +89,7 @@ impl Initializer {
     /// An initializer with this trampoline, whose argument `encode` writes.
     pub(crate) fn new(
         function: Trampoline,
-        encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
+        encode: Encode<'_>,
     ) -> std::result::Result<Initializer, String> {
         let mut encoded = Vec::new();
         let ((), leases) = transfer::encode_shared(|| encode(&mut encoded))?;
