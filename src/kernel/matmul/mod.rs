@@ -70,7 +70,7 @@ pub use gemm_batch::multiply_batch;
 pub use gram::{gram, multiply_gram};
 pub use kernel::{Float, KERNEL_VARIABLE, Kernel};
 pub(crate) use multiply::alone_ns;
-pub use multiply::{SCRATCH_ALIGN_BYTES, gemm, gemm_with, multiply, scratch_bytes, worth_sharing};
+pub use multiply::{SCRATCH_ALIGN_BYTES, gemm, gemm_with, multiply, scratch_bytes};
 pub use reference::naive;
 pub(in crate::kernel) use shares::shares;
 pub use strided::{Position, Strided};

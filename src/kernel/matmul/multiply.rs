@@ -118,21 +118,6 @@ pub(crate) fn alone_ns<T: Float>(m: usize, n: usize, k: usize) -> f64 {
     arithmetic_ns.max(memory_ns)
 }
 
-/// Whether two processes that are ready finish a product sooner than the caller alone.
-///
-/// # Examples
-///
-/// ```
-/// use brigade::kernel::matmul::worth_sharing;
-/// assert!(!worth_sharing::<f64>(64, 64, 64));
-/// assert!(worth_sharing::<f64>(512, 512, 512));
-/// assert!(worth_sharing::<f32>(4096, 1, 4096));
-/// ```
-#[must_use]
-pub fn worth_sharing<T: Float>(m: usize, n: usize, k: usize) -> bool {
-    alone_ns::<T>(m, n, k) >= blocking::SHARED_NS
-}
-
 /// How a product is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Algorithm {

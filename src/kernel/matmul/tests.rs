@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::gemm_packed::{self, BlockSizes};
 use super::multiply::{Algorithm, run};
 use super::{
-    Float, Gemm, Kernel, MatMut, MatRef, SCRATCH_ALIGN_BYTES, Strided, gemm, gemm_with, multiply,
-    multiply_batch, multiply_gram, naive, scratch_bytes, worth_sharing,
+    Float, Gemm, Kernel, MatMut, MatRef, SCRATCH_ALIGN_BYTES, SHARED_NS, Strided, alone_ns, gemm,
+    gemm_with, multiply, multiply_batch, multiply_gram, naive, scratch_bytes,
 };
 use crate::error::Error;
 use crate::kernel::thread_team::{Shared, ThreadMember, with_threads};
@@ -466,21 +466,27 @@ fn an_alpha_of_zero_does_not_read_the_operands() {
 #[test]
 fn negative_and_zero_strides_are_read_as_they_say() {
     let data: Vec<f64> = (0..15).map(f64::from).collect();
-    let backwards = MatRef::row_major(&data, 5, 3).unwrap().rows_reversed();
-    assert_eq!((backwards.get(0, 2), backwards.get(4, 0)), (Some(14.0), Some(0.0)));
+    let last_first: Vec<f64> = data.chunks(3).rev().flatten().copied().collect();
+    let forwards = MatRef::row_major(&data, 5, 3).unwrap().as_strided();
+    let backwards = Strided { first: forwards.at(4, 0), row_stride: -3, ..forwards };
     let same_row = MatRef::new(&data, 3, 4, 0, 1).unwrap();
+    let mut expected = [0.0; 20];
+    let view = MatMut::row_major(&mut expected, 5, 4).unwrap();
+    naive(1.0, MatRef::row_major(&last_first, 5, 3).unwrap(), same_row, 0.0, view).unwrap();
     for kernel in Kernel::all() {
-        let (mut c, mut expected) = ([0.0; 20], [0.0; 20]);
-        let view = MatMut::row_major(&mut c, 5, 4).unwrap();
-        gemm_with(kernel, 1.0, backwards, same_row, 0.0, view).unwrap();
-        let view = MatMut::row_major(&mut expected, 5, 4).unwrap();
-        naive(1.0, backwards, same_row, 0.0, view).unwrap();
+        let (b, mut c) = (same_row.as_strided(), [0.0; 20]);
+        let view = MatMut::row_major(&mut c, 5, 4).unwrap().as_strided();
+        let product = Gemm { kernel, ..Gemm::new(backwards, b, view) };
+        // SAFETY: the elements of the three lie in `data` and `c`; a team of one needs no memory.
+        unsafe { multiply(&product, null_mut(), 1, &SingleThread::default()) }.unwrap();
         // Small integers: no rounding anywhere.
         assert_eq!(c, expected);
         let mut c = [0.0; 20];
-        let view = MatMut::col_major(&mut c, 4, 5).unwrap();
-        let (a, b) = (same_row.transposed(), backwards.transposed());
-        gemm_with(kernel, 1.0, a, b, 0.0, view).unwrap();
+        let view = MatMut::new(&mut c, 4, 5, 1, 4).unwrap().as_strided();
+        let (a, b) = (b.transposed(), backwards.transposed());
+        let product = Gemm { kernel, ..Gemm::new(a, b, view) };
+        // SAFETY: as above.
+        unsafe { multiply(&product, null_mut(), 1, &SingleThread::default()) }.unwrap();
         assert_eq!(c, expected);
     }
 }
@@ -616,12 +622,12 @@ fn each_shape_takes_the_path_made_for_it() {
 
 #[test]
 fn only_a_product_that_takes_longer_than_a_wake_up_is_worth_sharing() {
-    assert!(!worth_sharing::<f64>(100, 100, 100));
-    assert!(worth_sharing::<f64>(200, 200, 200));
-    assert!(!worth_sharing::<f32>(100, 100, 100));
-    assert!(worth_sharing::<f32>(1, 4096, 4096));
-    assert!(!worth_sharing::<f32>(1, 64, 4096));
-    assert!(!worth_sharing::<f64>(0, 0, 0));
+    assert!(alone_ns::<f64>(100, 100, 100) < SHARED_NS);
+    assert!(alone_ns::<f64>(200, 200, 200) >= SHARED_NS);
+    assert!(alone_ns::<f32>(100, 100, 100) < SHARED_NS);
+    assert!(alone_ns::<f32>(1, 4096, 4096) >= SHARED_NS);
+    assert!(alone_ns::<f32>(1, 64, 4096) < SHARED_NS);
+    assert!(alone_ns::<f64>(0, 0, 0) < SHARED_NS);
 }
 
 #[test]

@@ -18,8 +18,7 @@ use crate::error::Result;
 /// let a = MatRef::row_major(&data, 2, 3)?;
 /// assert_eq!((a.get(1, 0), a.transposed().get(0, 1)), (Some(4.0), Some(4.0)));
 /// assert_eq!(a.block(1.., 1..)?.get(0, 1), Some(6.0));
-/// assert_eq!(a.rows_reversed().get(0, 0), Some(4.0));
-/// assert_eq!(MatRef::col_major(&data, 2, 3)?.get(1, 0), Some(2.0));
+/// assert_eq!(MatRef::new(&data, 2, 3, 1, 2)?.get(1, 0), Some(2.0));
 /// assert!(MatRef::new(&data, 3, 3, 2, 1).is_err());
 /// # Ok::<(), brigade::Error>(())
 /// ```
@@ -36,7 +35,7 @@ pub type MatRef<'a, T> = MatBase<&'a [T]>;
 /// assert_eq!(a.shape(), [3, 1]);
 /// *a.get_mut(2, 0).expect("it exists") = 7.0;
 /// assert_eq!(data, [0.0, 0.0, 0.0, 0.0, 0.0, 7.0]);
-/// assert_eq!(MatMut::col_major(&mut data, 3, 2)?.get_mut(2, 1), Some(&mut 7.0));
+/// assert_eq!(MatMut::new(&mut data, 3, 2, 1, 3)?.get_mut(2, 1), Some(&mut 7.0));
 /// // Two columns that are the same column.
 /// assert!(MatMut::new(&mut data, 2, 2, 1, 0).is_err());
 /// # Ok::<(), brigade::Error>(())
@@ -82,25 +81,6 @@ impl<T, E: Deref<Target = [T]>> MatBase<E> {
     /// ```
     pub fn row_major(data: E, rows: usize, cols: usize) -> Result<MatBase<E>> {
         MatBase::checked(data, rows, cols, [cols, 1])
-    }
-
-    /// A view whose columns follow each other.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the slice has fewer than
-    /// `rows * cols` elements.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use brigade::kernel::matmul::MatRef;
-    /// let a = MatRef::col_major(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, 3)?;
-    /// assert_eq!(a.get(1, 0), Some(2.0));
-    /// # Ok::<(), brigade::Error>(())
-    /// ```
-    pub fn col_major(data: E, rows: usize, cols: usize) -> Result<MatBase<E>> {
-        MatBase::checked(data, rows, cols, [1, rows])
     }
 
     /// A view with these strides, if it lies within `data`.
@@ -159,23 +139,6 @@ impl<E> MatBase<E> {
         Ok(MatBase { place: self.place.block(rows, cols)?, ..self })
     }
 
-    /// The rows in reverse order; nothing is copied.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use brigade::kernel::matmul::MatRef;
-    /// let a = MatRef::row_major(&[1.0, 2.0, 3.0], 3, 1)?.rows_reversed();
-    /// assert_eq!((a.get(0, 0), a.get(2, 0)), (Some(3.0), Some(1.0)));
-    /// # Ok::<(), brigade::Error>(())
-    /// ```
-    #[must_use]
-    pub fn rows_reversed(self) -> MatBase<E> {
-        let first = self.place.at(self.place.rows.saturating_sub(1), 0);
-        let row_stride = self.place.row_stride.wrapping_neg();
-        MatBase { place: Strided { first, row_stride, ..self.place }, ..self }
-    }
-
     /// The index of the element in this row and column, if there is one.
     fn index(&self, row: usize, col: usize) -> Option<usize> {
         (row < self.place.rows && col < self.place.cols).then(|| self.place.at(row, col))
@@ -211,6 +174,15 @@ impl<'a, T: Float> MatRef<'a, T> {
     }
 
     /// The element in this row and column, if there is one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::MatRef;
+    /// let a = MatRef::row_major(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, 3)?;
+    /// assert_eq!((a.get(1, 2), a.get(2, 0)), (Some(6.0), None));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub fn get(&self, row: usize, col: usize) -> Option<T> {
         Some(self.data[self.index(row, col)?])
@@ -265,6 +237,18 @@ impl<'a, T: Float> MatMut<'a, T> {
     }
 
     /// The element in this row and column, if there is one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::MatMut;
+    /// let mut data = [0.0; 4];
+    /// let mut a = MatMut::row_major(&mut data, 2, 2)?;
+    /// assert_eq!(a.get_mut(0, 2), None);
+    /// *a.get_mut(1, 0).expect("it exists") = 7.0;
+    /// assert_eq!(data, [0.0, 0.0, 7.0, 0.0]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub fn get_mut(&mut self, row: usize, col: usize) -> Option<&mut T> {
         let index = self.index(row, col)?;
