@@ -335,6 +335,9 @@ fn determinants_and_condition_numbers_are_those_of_known_matrices() {
             SharedArray::from_fn([400, 400], |[i, j]| if i == j { 1e-3 } else { 0.0 }).unwrap();
         let (sign, ln) = pool.lu(&scaled).unwrap().sign_ln_det().unwrap();
         assert!(sign == 1.0 && (ln - 400.0 * 1e-3f64.ln()).abs() < 1e-9);
+        let spd = definite(300);
+        let (_, ln) = pool.lu(&spd).unwrap().sign_ln_det().unwrap();
+        assert!((pool.cholesky(&spd).unwrap().ln_det() - ln).abs() < 1e-9 * ln.abs());
         assert_eq!(pool.det(&scaled).unwrap(), 0.0);
         let a = random(300, 300, 6);
         let inverse = pool.inverse(&a).unwrap();

@@ -147,6 +147,29 @@ fn a_poll_waits_for_a_message_and_no_longer_than_it_may() {
 }
 
 #[test]
+fn a_send_waits_for_room_and_no_longer_than_it_may() {
+    alone(|| {
+        let (here, there) = Pipe::duplex().unwrap();
+        let message = vec![7u8; 4096];
+        let sent = std::iter::repeat_with(|| here.try_send(&message)).take_while(Result::is_ok);
+        let sent = sent.count();
+        let start = Instant::now();
+        let refused = here.send_timeout(&message, SHORT).unwrap_err();
+        assert!(matches!(refused, Error::TimedOut { .. }) && start.elapsed() >= SHORT);
+        assert!(refused.is_retryable());
+        for _ in 0..sent {
+            assert_eq!(there.recv::<Vec<u8>>().unwrap(), message);
+        }
+        here.send_timeout(&message, LONG).unwrap();
+        assert_eq!(there.recv::<Vec<u8>>().unwrap(), message);
+        let empty = there.try_recv::<Vec<u8>>().unwrap_err();
+        assert!(matches!(empty, Error::Empty { .. }) && empty.is_retryable());
+        drop(here);
+        assert!(!there.recv::<Vec<u8>>().unwrap_err().is_retryable());
+    });
+}
+
+#[test]
 fn an_end_on_its_way_to_a_task_that_never_starts_is_closed_with_the_task() {
     alone(|| {
         let pool = with(1).build().unwrap();
