@@ -11,8 +11,8 @@ use bytemuck::Pod;
 use crate::array::SharedArray;
 use crate::error::{Error, Result};
 use crate::pool::loops::operand::{
-    ByRows, ClaimedChunk, Cut, Elements, HostOperand, Operand, Sealed, Unit, WorkerOperand,
-    for_each_array,
+    ByRows, ClaimedChunk, Cut, Elements, Enumerated, HostOperand, Operand, Sealed, Unit,
+    WorkerOperand, for_each_array,
 };
 use crate::pool::loops::rows::{Rows, RowsMut};
 
@@ -142,6 +142,7 @@ impl<A: Sealed> Sealed for Subsampled<A> {}
 impl<A: Sealed> Sealed for Records<A> {}
 impl<R> Sealed for PerChunk<'_, R> {}
 impl<T> Sealed for PerBlock<'_, T> {}
+impl<P> Sealed for Enumerated<P> {}
 
 impl HostOperand {
     /// Describes an array that the loop does not divide.
@@ -322,6 +323,23 @@ impl<U: Unit, T: Pod> Operand<U> for Scattered<'_, T> {
         let operand = WorkerOperand::next(operands);
         let range = 0..operand.layout.rows;
         std::ptr::slice_from_raw_parts_mut(operand.start(&range), range.len())
+    }
+}
+
+impl<U: Unit, P: Operand<U>> Operand<U> for Enumerated<P> {
+    type Item<'a> = (usize, P::Item<'a>);
+
+    fn describe(&self, cut: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
+        self.0.describe(cut, operands)
+    }
+
+    #[inline]
+    unsafe fn item<'a>(
+        operands: &mut slice::Iter<'a, WorkerOperand>,
+        chunk: &ClaimedChunk,
+    ) -> Self::Item<'a> {
+        // SAFETY: the same contract, passed on.
+        (chunk.index, unsafe { P::item(operands, chunk) })
     }
 }
 

@@ -101,18 +101,63 @@ pub(super) use private::{
 };
 
 /// What a loop divides its operands into: [`Elements`], [`ByRows`] or [`ByTiles`].
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Operand, ParLoop, Pool, SharedArray, Unit};
+/// /// The loop, which computes its chunks again after a death.
+/// fn patient<'p, A: Operand<U>, U: Unit>(any: ParLoop<'p, A, (), U>) -> ParLoop<'p, A, (), U> {
+///     any.retries(1)
+/// }
+/// let pool = Pool::builder().workers(1).build()?;
+/// let x = SharedArray::<u8>::zeroed([4, 2])?;
+/// assert_eq!(patient(pool.par_rows(&x, 3)).map(|rows| rows.len()).collect()?, [3, 1]);
+/// assert_eq!(patient(pool.par_chunks(&x, 5)).map(|x| x.len()).collect()?, [5, 3]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub trait Unit: Sealed + 'static {}
 
 /// Units of [`Pool::par_chunks`](crate::Pool::par_chunks): elements, in row-major order.
+///
+/// # Examples
+///
+/// ```
+/// let pool = brigade::Pool::builder().workers(1).build()?;
+/// let x = brigade::SharedArray::from_slice(&[1u8, 2, 3])?;
+/// let pairs: brigade::ParLoop<'_, _, (), brigade::Elements> = pool.par_chunks(&x, 2);
+/// assert_eq!(pairs.map(|x| x.len()).collect()?, [2, 1]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub enum Elements {}
 
 /// Units of [`Pool::par_rows`](crate::Pool::par_rows): rows, each of them what one index of the
 /// first axis selects.
+///
+/// # Examples
+///
+/// ```
+/// let pool = brigade::Pool::builder().workers(1).build()?;
+/// let x = brigade::SharedArray::<u8>::zeroed([3, 5])?;
+/// let pairs: brigade::ParLoop<'_, _, (), brigade::ByRows> = pool.par_rows(&x, 2);
+/// assert_eq!(pairs.map(|rows| rows.len()).collect()?, [2, 1]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub enum ByRows {}
 
 /// Units of [`Pool::par_tiles`](crate::Pool::par_tiles): rectangles of a matrix.
+///
+/// # Examples
+///
+/// ```
+/// let pool = brigade::Pool::builder().workers(1).build()?;
+/// let x = brigade::SharedArray::<u8>::zeroed([3, 5])?;
+/// let tiles: brigade::ParLoop<'_, _, (), brigade::ByTiles> = pool.par_tiles(&x, [3, 4]);
+/// assert_eq!(tiles.map(|tile| tile.columns()).collect()?, [0..4, 4..5]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub enum ByTiles {}
 
@@ -362,7 +407,6 @@ impl<T: Element> Sealed for &mut MappedArrayMut<T> {}
 impl<T: Element> Sealed for LentNamed<&NamedArray<T>> {}
 impl<T: Element> Sealed for LentNamed<&mut NamedArray<T>> {}
 impl<P, Q> Sealed for (P, Q) {}
-impl<P> Sealed for Enumerated<P> {}
 
 /// Makes an array an operand of loops over `$unit`. Arguments: what a call gets of a read array and
 /// of a written one, each with the function that finds it in a worker.
@@ -443,22 +487,5 @@ impl<U: Unit, P: Operand<U>, Q: Operand<U>> Operand<U> for (P, Q) {
         // of `NamedArray::lend_mut`, or that of mapping a file to be written, excludes it.
         let right = unsafe { Q::item(operands, chunk) };
         (left, right)
-    }
-}
-
-impl<U: Unit, P: Operand<U>> Operand<U> for Enumerated<P> {
-    type Item<'a> = (usize, P::Item<'a>);
-
-    fn describe(&self, cut: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
-        self.0.describe(cut, operands)
-    }
-
-    #[inline]
-    unsafe fn item<'a>(
-        operands: &mut slice::Iter<'a, WorkerOperand>,
-        chunk: &ClaimedChunk,
-    ) -> Self::Item<'a> {
-        // SAFETY: the same contract, passed on.
-        (chunk.index, unsafe { P::item(operands, chunk) })
     }
 }
