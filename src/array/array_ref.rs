@@ -93,6 +93,14 @@ impl<T: Pod> ArrayRef<T> {
     }
 
     /// The elements in row-major order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let a = brigade::SharedArray::from_fn([2, 2], |[i, j]| 10 * i + j)?;
+    /// assert_eq!(a.as_slice(), [0, 1, 10, 11]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     #[inline]
     pub fn as_slice(&self) -> &[T] {

@@ -48,6 +48,16 @@ impl<'a, T: Pod> ArrayView<'a, T> {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] if they lie outside, or if the view has no axis.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{AsArrayView, SharedArray};
+    /// let x = SharedArray::from_fn([4, 2], |[i, j]| 2 * i + j)?;
+    /// assert_eq!(x.as_array_view().rows(1..2)?.as_slice(), [2, 3]);
+    /// assert!(x.as_array_view().rows(3..5).is_err());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn rows(&self, rows: Range<usize>) -> Result<ArrayView<'a, T>> {
         let dims = self.shape.dims();
         let inside = dims.first().is_some_and(|&all| rows.start <= rows.end && rows.end <= all);
@@ -107,6 +117,22 @@ impl<T: Pod> std::fmt::Debug for ArrayView<'_, T> {
 
 /// An array that can be read as a whole, or rows of one: `SharedArray`, `Frozen`, `MappedArray`,
 /// [`ArrayView`], and what [`NamedArray::lend`] returns. Other crates cannot implement it.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{AsArrayView, Pool, SharedArray};
+/// /// The range of an array, or of rows of one.
+/// fn range(pool: &Pool, x: &impl AsArrayView<f64>) -> brigade::Result<f64> {
+///     assert!(!x.as_array_view().is_empty());
+///     Ok(pool.max(x)? - pool.min(x)?)
+/// }
+/// let pool = Pool::builder().workers(1).build()?;
+/// let x = SharedArray::from_slice(&[1.0, 2.0, 6.0])?;
+/// assert_eq!(range(&pool, &x)?, 5.0);
+/// assert_eq!(range(&pool, &x.as_array_view().rows(0..2)?)?, 1.0);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an array of `{T}` that workers can read",
     label = "not `SharedArray`, `Frozen`, `MappedArray` or `ArrayView`",

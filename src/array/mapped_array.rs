@@ -24,6 +24,19 @@ use crate::sys::mmap::Access;
 /// file, from [`SharedArray::map_bytes`].
 ///
 /// Pages are read from the file at the first access. It dereferences to an [`ArrayRef`].
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{MappedArray, SharedArray};
+/// let path = std::env::temp_dir().join(format!("doc-mapped-{}.npy", std::process::id()));
+/// SharedArray::from_slice(&[1u32, 2, 3])?.to_npy(&path)?;
+/// // SAFETY: nobody else knows the file, and nothing writes to it here.
+/// let mapped: MappedArray<u32> = unsafe { SharedArray::map_npy(&path)? };
+/// assert_eq!((mapped.len(), mapped[[2]]), (3, 3));
+/// # std::fs::remove_file(path).unwrap();
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub struct MappedArray<T> {
     mapping: Mapping,
     elements: ArrayRef<T>,
@@ -31,6 +44,20 @@ pub struct MappedArray<T> {
 
 /// A `.npy` file, mapped for reading and writing: changes go to the file; from
 /// [`SharedArray::map_npy_mut`] or [`SharedArray::create_npy`].
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{MappedArrayMut, SharedArray};
+/// let path = std::env::temp_dir().join(format!("doc-mapped-mut-{}.npy", std::process::id()));
+/// // SAFETY: nobody else knows the file.
+/// let mut mapped: MappedArrayMut<u32> = unsafe { SharedArray::create_npy(&path, [3])? };
+/// mapped.as_mut_slice().fill(7);
+/// drop(mapped);
+/// assert_eq!(SharedArray::<u32>::from_npy(&path)?.as_slice(), [7, 7, 7]);
+/// # std::fs::remove_file(path).unwrap();
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub struct MappedArrayMut<T>(MappedArray<T>);
 
 impl<T: Element> SharedArray<T> {

@@ -51,6 +51,20 @@ pub struct NamedArray<T> {
 /// A named array as an operand of a parallel loop: `LentNamed<&NamedArray<T>>` from
 /// [`NamedArray::lend`] to read, `LentNamed<&mut NamedArray<T>>` from [`NamedArray::lend_mut`] to
 /// write.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{LentNamed, NamedArray, Pool, SharedArray};
+/// let pool = Pool::builder().workers(1).build()?;
+/// let name = format!("doc-lent-{}", std::process::id());
+/// let mut named = SharedArray::<f64>::named(&name, [3])?;
+/// named.copy_from_slice(&[1.0, 2.0, 3.0])?;
+/// // SAFETY: the name was made above; nobody else knows it.
+/// let lent: LentNamed<&NamedArray<f64>> = unsafe { named.lend() };
+/// assert_eq!(pool.sum(&lent)?, 6.0);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct LentNamed<A>(pub(crate) A);
 

@@ -146,6 +146,18 @@ impl<T: Element> ArrayRef<T> {
     /// [`Error::NoSpace`] if the disk has no room; [`Error::NotFound`] if there is no such folder;
     /// [`Error::Closed`] in a child that was forked by hand; [`Error::Os`], for example if this
     /// user may not write to the file.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::SharedArray;
+    /// let path = std::env::temp_dir().join(format!("brigade-saved-{}.npy", std::process::id()));
+    /// SharedArray::from_fn([2, 2], |[i, j]| (2 * i + j) as u16)?.to_npy(&path)?;
+    /// let read = SharedArray::<u16>::from_npy(&path)?;
+    /// assert_eq!((read.shape().dims(), read.as_slice()), (&[2, 2][..], &[0, 1, 2, 3][..]));
+    /// std::fs::remove_file(path).unwrap();
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn to_npy(&self, path: impl AsRef<Path>) -> Result<()> {
         self.write_npy(path.as_ref(), false)
     }

@@ -148,6 +148,16 @@ impl<T: Pod> OwnedChunk<T> {
     /// # Panics
     ///
     /// If the chunk was moved into a task, or in a child that was forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::SharedArray;
+    /// let mut chunks = SharedArray::<u8>::zeroed([4])?.into_chunks(2)?;
+    /// chunks[1].as_mut_slice().fill(7);
+    /// assert_eq!(SharedArray::from_chunks(chunks)?.as_slice(), [0, 0, 7, 7]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         self.made_in.assert_current();
@@ -222,6 +232,19 @@ impl<T: Pod> ChunkRecovery<T> {
     /// ran in a pool without processes ([`Start::InProcess`](crate::Start::InProcess)).
     /// A failed task no longer has its chunks when [`join`](crate::Handle::join) returns the error,
     /// except if its worker was killed and has not ended within a second.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::SharedArray;
+    /// let mut chunks = SharedArray::from_slice(&[1, 2, 3])?.into_chunks(2)?;
+    /// let mut recovery = chunks[1].recovery();
+    /// assert!(recovery.recover().is_none(), "`chunks` has it");
+    /// drop(chunks.pop());
+    /// chunks.push(recovery.recover().expect("it was dropped"));
+    /// assert_eq!(SharedArray::from_chunks(chunks)?.as_slice(), [1, 2, 3]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub fn recover(&mut self) -> Option<OwnedChunk<T>> {
         if !self.made_in.is_current() {

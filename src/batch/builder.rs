@@ -63,6 +63,20 @@ struct Settings<'b> {
 
 impl<'b> Batch<'b> {
     /// A batch without a journal, on all workers of `pool`. The pool may have other tasks too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// use brigade::batch::{Batch, Key};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let length = |key: &Key| Ok::<u64, String>(key.as_bytes().len() as u64);
+    /// // Without a journal, the second run does all of it again.
+    /// for _ in 0..2 {
+    ///     assert_eq!(Batch::new(&pool).run(["a", "bc"], length)?.done, 2);
+    /// }
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn new(pool: &'b Pool) -> Batch<'b> {
         let settings = Settings {
             pool,
@@ -105,6 +119,24 @@ impl<'b> Batch<'b> {
 impl<'b, S> Batch<'b, S> {
     /// Reads the completed keys from this file, and appends each new outcome to it. The file is
     /// created if it does not exist, and locked while the batch runs. Default: no journal.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// use brigade::batch::{Batch, Key};
+    /// let path = std::env::temp_dir().join(format!("brigade-done-{}", std::process::id()));
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let length = |key: &Key| Ok::<u64, String>(key.as_bytes().len() as u64);
+    /// let run = |keys: &[&'static str]| {
+    ///     Batch::new(&pool).journal(&path).run(keys.iter().copied(), length)
+    /// };
+    /// assert_eq!(run(&["a", "bc"])?.done, 2);
+    /// let again = run(&["a", "bc", "def"])?;
+    /// assert_eq!((again.done, again.skipped, again.bytes), (1, 2, 3));
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn journal(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.journal = Some(path.into());
         self
@@ -165,6 +197,19 @@ impl<'b, S> Batch<'b, S> {
     }
 
     /// How long a key may run, longer than zero; then its worker is killed. Default: the pool's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use brigade::Pool;
+    /// use brigade::batch::{Batch, Key, KeyOutcome};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let hang = |_: &Key| -> Result<u64, String> { loop { std::thread::park() } };
+    /// let summary = Batch::new(&pool).timeout(Duration::from_millis(5)).run(["a"], hang)?;
+    /// assert_eq!(summary.failed[0].outcome, KeyOutcome::TimedOut);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = Some(timeout);
         self
@@ -198,6 +243,20 @@ impl<'b, S> Batch<'b, S> {
     }
 
     /// Ends the batch early when `interrupt` is set. Default: it runs to the end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// use brigade::batch::{Batch, Interrupt, Key};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let interrupt = Interrupt::new();
+    /// interrupt.request();
+    /// let batch = Batch::new(&pool).interrupt(&interrupt);
+    /// let summary = batch.run(["a", "b"], |_: &Key| Ok::<u64, String>(1))?;
+    /// assert_eq!((summary.done, summary.exit_code()), (0, 130));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn interrupt(mut self, interrupt: &'b Interrupt) -> Self {
         self.settings.interrupt = Some(interrupt);
         self
@@ -205,6 +264,20 @@ impl<'b, S> Batch<'b, S> {
 
     /// Calls `function` about ten times a second, in the thread that runs the batch, and once at
     /// the end. Default: no callback.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// use brigade::batch::{Batch, Key};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let mut last = None;
+    /// let batch = Batch::new(&pool).on_progress(|progress| last = Some(*progress));
+    /// batch.run(["a", "b"], |_: &Key| Ok::<u64, String>(1))?;
+    /// let last = last.expect("it is called at the end");
+    /// assert_eq!((last.done, last.total, last.is_over), (2, Some(2), true));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn on_progress(mut self, function: impl FnMut(&BatchProgress) + 'b) -> Self {
         self.settings.on_progress = Some(Box::new(function));
         self
@@ -313,6 +386,19 @@ impl Batch<'_> {
     /// journal does not name runs again next time. [`Error::InvalidArgument`] for a timeout of
     /// zero, or of a pool without processes; [`Error::NoSpace`] if the arena has no room for a key
     /// or the value; [`Error::Closed`] or [`Error::Broken`] if the pool ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// use brigade::batch::{Batch, Key};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let summary = Batch::new(&pool).run(["7", "x"], |key: &Key| {
+    ///     key.as_str().unwrap_or_default().parse::<u64>()
+    /// })?;
+    /// assert_eq!((summary.done, summary.bytes, summary.failed.len()), (1, 7, 1));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn run<K, F, E>(self, keys: K, function: F) -> Result<Summary>
     where
         K: IntoIterator<Item: Into<Key>>,
@@ -333,6 +419,20 @@ impl<W: Serialize + DeserializeOwned + 'static> Batch<'_, With<W>> {
     ///
     /// As without a value, and [`TaskError::Codec`](crate::TaskError::Codec) if the value cannot be
     /// encoded.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// use brigade::batch::{Batch, Key};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let batch = Batch::new(&pool).with(vec![10u64, 20]);
+    /// let summary = batch.run(["0", "1"], |table, key: &Key| {
+    ///     key.as_str().unwrap_or_default().parse::<usize>().map(|at| table[at])
+    /// })?;
+    /// assert_eq!(summary.bytes, 30);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn run<K, F, E>(self, keys: K, function: F) -> Result<Summary>
     where
         K: IntoIterator<Item: Into<Key>>,

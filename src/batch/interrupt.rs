@@ -30,6 +30,16 @@ pub struct Interrupt {
 
 impl Interrupt {
     /// An interrupt that only [`request`](Interrupt::request) sets.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::batch::Interrupt;
+    /// static STOP: Interrupt = Interrupt::new();
+    /// assert!(!STOP.is_requested());
+    /// STOP.request();
+    /// assert!(STOP.is_requested());
+    /// ```
     #[must_use]
     pub const fn new() -> Interrupt {
         Interrupt { is_requested: AtomicBool::new(false), handler: None }

@@ -54,6 +54,19 @@ impl OutputFile {
     /// [`Error::NotFound`] if there is no such folder; [`Error::InvalidArgument`] if the path leads
     /// to what a new file cannot replace: a folder, a pipe, a device, a file with a second name;
     /// [`Error::Os`], for example if this user may not create files in the folder.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Error;
+    /// use brigade::batch::OutputFile;
+    /// let folder = std::env::temp_dir();
+    /// assert!(matches!(OutputFile::create(&folder), Err(Error::InvalidArgument { .. })));
+    /// let path = folder.join(format!("brigade-created-{}", std::process::id()));
+    /// let file = OutputFile::create(&path)?;
+    /// assert!(!path.exists(), "it appears with `commit`");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn create(path: impl AsRef<Path>) -> Result<OutputFile> {
         let path = path.as_ref();
         let is_other = path.metadata().is_ok_and(|found| !found.is_file());

@@ -72,6 +72,19 @@ impl fmt::Display for KeyOutcome {
 }
 
 /// How an attempt at a key ended: what a line of a journal says.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Pool;
+/// use brigade::batch::{Batch, Key, KeyOutcome};
+/// let pool = Pool::builder().workers(1).build()?;
+/// let summary = Batch::new(&pool).run(["a"], |_: &Key| Err::<u64, _>("no such thing"))?;
+/// let report = &summary.failed[0];
+/// assert_eq!((report.outcome, report.attempt), (KeyOutcome::Failed, 1));
+/// assert_eq!(report.to_string(), "a: failed at attempt 1: no such thing");
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct KeyReport {

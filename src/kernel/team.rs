@@ -42,6 +42,19 @@ pub struct PeerDied;
 /// - A [`barrier`](Team::barrier) returns `Ok` only after every member has reached it, and
 ///   everything that a member did before it happens before everything that any member does after
 ///   it.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::{PeerDied, SingleThread, Team};
+/// /// How many of `n` units of work this member does.
+/// fn work(team: &impl Team, n: usize) -> Result<usize, PeerDied> {
+///     let own = std::iter::repeat_with(|| team.take(0, 1)).take_while(|&unit| unit < n).count();
+///     team.barrier()?; // all units are done
+///     Ok(own)
+/// }
+/// assert_eq!(work(&SingleThread::default(), 5), Ok(5));
+/// ```
 #[expect(unsafe_code, reason = "kernels rely on what a team promises")]
 pub unsafe trait Team {
     /// The number of members, at least 1. Final from the first barrier on.
@@ -56,6 +69,14 @@ pub unsafe trait Team {
     /// # Panics
     ///
     /// If `counter >= COUNTERS`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::{SingleThread, Team};
+    /// let team = SingleThread::default();
+    /// assert_eq!((team.take(2, 10), team.take(2, 1), team.take(3, 1)), (0, 10, 0));
+    /// ```
     fn take(&self, counter: usize, count: usize) -> usize;
 
     /// Sets a counter to zero. One member may call it, between two barriers among which no member
@@ -64,6 +85,16 @@ pub unsafe trait Team {
     /// # Panics
     ///
     /// If `counter >= COUNTERS`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::{SingleThread, Team};
+    /// let team = SingleThread::default();
+    /// assert_eq!(team.take(0, 10), 0);
+    /// team.reset(0);
+    /// assert_eq!(team.take(0, 1), 0);
+    /// ```
     fn reset(&self, counter: usize);
 
     /// Waits until every member has reached this barrier. Everything that members wrote before it

@@ -100,6 +100,15 @@ impl ExchangeBuffers {
 }
 
 /// A member of a team, in its function; see [`Pool::team`].
+///
+/// # Examples
+///
+/// ```
+/// let pool = brigade::Pool::builder().workers(2).build()?;
+/// let places = pool.team(|member, ()| Ok((member.rank(), member.size())), ())?;
+/// assert!(places.iter().enumerate().all(|(at, &place)| place == (at, places.len())));
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub struct TeamMember<'a> {
     member: &'a Member,
     windows: &'a Windows,
@@ -147,6 +156,14 @@ impl<'a> TeamMember<'a> {
     ///
     /// [`TeamBroken`] if a member died, failed, timed out or has returned; also at every later
     /// barrier. Return it: the call then fails with the cause.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = brigade::Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.team(|member, ()| member.barrier().map(|()| member.rank()), ())?[0], 0);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn barrier(&self) -> std::result::Result<(), TeamBroken> {
         self.barriers.set(self.barriers.get() + 1);
         self.member.barrier().map_err(|PeerDied| {
@@ -160,6 +177,14 @@ impl<'a> TeamMember<'a> {
     ///
     /// A team has one counter, which cannot be reset: it divides one round of work. Divide the work
     /// of further rounds by [`rank`](TeamMember::rank) and [`size`](TeamMember::size).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = brigade::Pool::builder().workers(1).build()?;
+    /// assert_eq!(pool.team(|member, ()| Ok((member.take(2), member.take(1))), ())?, [(0, 2)]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub fn take(&self, count: usize) -> usize {
         self.member.take(COUNTER, count)

@@ -28,6 +28,7 @@ static HOST: PerProcess<Mutex<Weak<Arena>>> = PerProcess::new(Mutex::default);
 /// drop(brigade::SharedArray::<u8>::zeroed(100 << 20)?);
 /// brigade::set_memory_cache(0);
 /// brigade::set_memory_cache(u64::MAX);
+/// assert_eq!(brigade::SharedArray::<u8>::zeroed(1 << 20)?.as_slice()[7], 0);
 /// # Ok::<(), brigade::Error>(())
 /// ```
 pub fn set_memory_cache(bytes: u64) {

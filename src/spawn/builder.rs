@@ -241,8 +241,11 @@ impl ProcessBuilder {
     ///
     /// ```
     /// use brigade::{LogLevel, Process};
-    /// let process = Process::builder().logs(LogLevel::Warn);
-    /// process.spawn(|()| tracing::warn!(code = 7, "arrives"), ())?.join()?;
+    /// let warn = |code: u8| {
+    ///     tracing::warn!(code, "arrives");
+    ///     code
+    /// };
+    /// assert_eq!(Process::builder().logs(LogLevel::Warn).spawn(warn, 7)?.join()?, 7);
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn logs(mut self, level: LogLevel) -> ProcessBuilder {

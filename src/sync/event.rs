@@ -85,6 +85,20 @@ const _: () = assert!(size_of::<EventWord>() == 4);
 
 impl EventWord {
     /// An event that is not set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::ptr::NonNull;
+    /// use brigade::sync::{EventWord, RawEvent, Reset, Timeout, Watch};
+    ///
+    /// let mut word = EventWord::new(Reset::Auto);
+    /// // SAFETY: the word outlives the handle.
+    /// let event = unsafe { RawEvent::new(NonNull::from(&mut word), Watch::Waiters) };
+    /// event.set();
+    /// assert!(event.wait(Timeout::Now));
+    /// assert!(!event.wait(Timeout::Now), "the first wait has reset it");
+    /// ```
     #[must_use]
     pub fn new(reset: Reset) -> EventWord {
         EventWord(AtomicU32::new(match reset {
@@ -188,7 +202,7 @@ impl RawEvent {
     ///     // The directory has eight entries.
     ///     // SAFETY: zeros after the table, within its region, are a manual-reset event.
     ///     let event = unsafe { RawEvent::new(place.add(1024).cast(), Watch::Waiters) };
-    ///     event.register(&table)?;
+    ///     assert!(event.register(&table).is_ok());
     ///     event.unregister(&table);
     /// }
     /// # Ok::<(), brigade::Error>(())

@@ -46,6 +46,28 @@ const _: () = assert!(size_of::<LockWord>() == 4);
 
 impl LockWord {
     /// A free lock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// # use brigade::sync::{LockWord, Owner, OwnerTable, RobustLock, Watch};
+    /// # #[repr(align(128))] struct Region([u8; 4096]);
+    /// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+    /// # let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+    /// # let owner = Owner::claim(&table, Watch::Waiters)?;
+    /// // SAFETY: after the table, within its region.
+    /// let word = unsafe { place.add(1024) }.cast::<LockWord>();
+    /// // SAFETY: aligned, and used for nothing else.
+    /// unsafe { word.write(LockWord::new()) };
+    /// // SAFETY: initialised above; registered next.
+    /// let lock = unsafe { RobustLock::new(word, &owner) };
+    /// lock.register()?;
+    /// let guard = lock.try_lock();
+    /// assert!(guard.is_some() && lock.is_locked());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub fn new() -> LockWord {
         LockWord(AtomicU32::new(0))

@@ -9,6 +9,17 @@ use crate::shape::Shape;
 /// The axes of a reduction, counted from 0: one, or several in any order.
 ///
 /// This crate implements it for `usize`, `[usize; N]` and `&[usize]`. Other crates cannot.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, SharedArray};
+/// let pool = Pool::builder().workers(1).build()?;
+/// let x = SharedArray::from_fn([2, 3, 4], |_| 1.0)?;
+/// assert_eq!(pool.sum_axis(&x, 1)?.shape().dims(), [2, 4]);
+/// assert_eq!(pool.sum_axis(&x, [2, 0])?.as_slice(), [8.0; 3]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub trait Axes: private::Sealed {
     #[doc(hidden)]
     fn as_slice(&self) -> &[usize];

@@ -80,6 +80,13 @@ impl<V: Number> Group<V> {
 
 impl<V: Number> ByteGroups<V> {
     /// No groups.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let groups = brigade::ByteGroups::<u64>::new();
+    /// assert!(groups.is_empty() && groups.get(b"a").is_none());
+    /// ```
     #[must_use]
     pub fn new() -> ByteGroups<V> {
         ByteGroups { table: BytesTable::default(), values: PhantomData }
@@ -90,6 +97,15 @@ impl<V: Number> ByteGroups<V> {
     /// # Panics
     ///
     /// If there are 2^32 groups.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut groups = brigade::ByteGroups::new();
+    /// groups.add(b"a", 2u64);
+    /// groups.add(b"a", 3);
+    /// assert_eq!(groups.get(b"a").expect("it occurs").sum, 5);
+    /// ```
     #[inline]
     pub fn add(&mut self, key: &[u8], value: V) {
         self.table.add(key, value);
@@ -128,6 +144,15 @@ impl<V: Number> ByteGroups<V> {
     }
 
     /// The group of `key`; `None` if it did not occur.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut groups = brigade::ByteGroups::new();
+    /// groups.add(b"a", 2u64);
+    /// assert_eq!(groups.get(b"a").expect("it occurs").count, 1);
+    /// assert!(groups.get(b"b").is_none());
+    /// ```
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<Group<V>> {
         self.table.get(key).map(Group::of)

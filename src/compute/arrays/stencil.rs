@@ -60,6 +60,17 @@ impl<T: Copy + Default, const N: usize> Neighbours<'_, T, N> {
     /// # Panics
     ///
     /// If the offset is beyond the reach of the stencil.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Boundary, Pool, SharedArray};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let x = SharedArray::from_slice(&[1, 2])?;
+    /// let left = pool.stencil(&x, [1], Boundary::Shrink, |x| x.get([-1]).unwrap_or(9))?;
+    /// assert_eq!(left.as_slice(), [9, 1]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[inline]
     #[must_use]
     pub fn get(&self, offset: [isize; N]) -> Option<T> {
@@ -71,6 +82,17 @@ impl<T: Copy + Default, const N: usize> Neighbours<'_, T, N> {
     /// # Panics
     ///
     /// If the offset is beyond the reach of the stencil.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Boundary, Pool, SharedArray};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let x = SharedArray::from_slice(&[1, 2])?;
+    /// let left = pool.stencil(&x, [1], Boundary::Shrink, |x| x.value([-1]))?;
+    /// assert_eq!(left.as_slice(), [0, 1]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[inline]
     #[must_use]
     pub fn value(&self, offset: [isize; N]) -> T {

@@ -11,6 +11,19 @@ use crate::pool::{Pool, Whole};
 
 /// Which part of a convolution is computed, as NumPy's `mode`; `n` is the length of the longer
 /// operand and `m` that of the shorter.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{ConvolveMode, Pool, SharedArray};
+/// let pool = Pool::builder().workers(1).build()?;
+/// let (a, b) = (SharedArray::from_slice(&[1.0; 5])?, SharedArray::from_slice(&[1.0; 2])?);
+/// let modes = [ConvolveMode::Full, ConvolveMode::Same, ConvolveMode::Valid];
+/// for (mode, len) in modes.into_iter().zip([6, 5, 4]) {
+///     assert_eq!(pool.fft_convolve(&a, &b, mode)?.len(), len);
+/// }
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ConvolveMode {
     /// All `n + m - 1` sums.

@@ -15,6 +15,19 @@ use crate::shape::Shape;
 
 /// Where the factor `1/n` of a transform and its inverse is applied, as NumPy's `norm`; `n` is the
 /// number of elements along the axes together. See [`Fft::norm`].
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Complex, FftNorm, Pool, SharedArray};
+/// let pool = Pool::builder().workers(1).build()?;
+/// let x = SharedArray::from_slice(&[Complex::new(1.0, 0.0); 4])?;
+/// let norms = [FftNorm::Backward, FftNorm::Ortho, FftNorm::Forward];
+/// for (norm, sum) in norms.into_iter().zip([4.0, 2.0, 1.0]) {
+///     assert_eq!(pool.fft(&x).norm(norm).run()?[[0]].re, sum);
+/// }
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FftNorm {
     /// `1/n` in the inverse.

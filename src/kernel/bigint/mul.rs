@@ -70,7 +70,17 @@ pub fn mul_table_limbs(a_limbs: usize, b_limbs: usize) -> usize {
     }
 }
 
-/// Limbs of scratch memory that [`square`] needs; its example shows the use.
+/// Limbs of scratch memory that [`square`] needs.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::{square, square_scratch_limbs};
+/// let mut scratch = vec![0; square_scratch_limbs(500)];
+/// let mut out = vec![0; 1000];
+/// square(&mut out, &[u64::MAX; 500], &mut scratch); // (2^32000 - 1)^2
+/// assert_eq!((out[0], out[499], out[500], out[999]), (1, 0, u64::MAX - 1, u64::MAX));
+/// ```
 #[must_use]
 pub fn square_scratch_limbs(limbs: usize) -> usize {
     if limbs < TRANSFORM_SQUARE_MIN {

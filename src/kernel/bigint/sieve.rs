@@ -4,6 +4,15 @@
 const SPAN: u64 = 1 << 16;
 
 /// A sieve for primes up to a limit: the primes up to its square root.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::Sieve;
+/// let mut primes = vec![2];
+/// Sieve::new(20).for_each_odd(0, 20, |p| primes.push(p));
+/// assert_eq!(primes, [2, 3, 5, 7, 11, 13, 17, 19]);
+/// ```
 #[derive(Debug, Clone)]
 pub struct Sieve {
     limit: u64,

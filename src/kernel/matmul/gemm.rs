@@ -41,6 +41,15 @@ pub struct Gemm<T, M = Strided<*mut T>, C = M> {
 
 impl<T: Float, M, C> Gemm<T, M, C> {
     /// `C = A * B` with the best kernel: alpha is 1 and beta is 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::{Gemm, Kernel, Strided};
+    /// let matrix = |rows, cols| Strided::row_major(0usize, rows, cols);
+    /// let product = Gemm::<f32, _>::new(matrix(2, 3), matrix(3, 4), matrix(2, 4));
+    /// assert_eq!((product.kernel, product.alpha, product.beta), (Kernel::best(), 1.0, 0.0));
+    /// ```
     #[must_use]
     pub fn new(a: M, b: M, c: C) -> Gemm<T, M, C> {
         Gemm { kernel: Kernel::best(), alpha: T::ONE, a, b, beta: T::ZERO, c }

@@ -182,6 +182,13 @@ pub trait Float:
     fn to_f64(self) -> f64;
 
     /// The nearest number of this type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::Float;
+    /// assert_eq!((f32::from_f64(0.1), f64::from_f64(0.1)), (0.1f32, 0.1f64));
+    /// ```
     fn from_f64(x: f64) -> Self;
 
     /// The functions of `kernel` for this type. Never inlined: a crate that contains this function

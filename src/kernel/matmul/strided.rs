@@ -17,6 +17,15 @@ use crate::error::{Error, Result};
 /// ```
 pub trait Position: Copy + Debug {
     /// The position `elements` later. It wraps instead of overflowing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::Position;
+    /// let mut array = [0.0; 4];
+    /// let start = array.as_mut_ptr();
+    /// assert_eq!((start.moved(3), 5usize.moved(-5)), (start.wrapping_add(3), 0));
+    /// ```
     #[must_use]
     fn moved(self, elements: isize) -> Self;
 }
@@ -90,6 +99,15 @@ impl<P: Position> Strided<P> {
     }
 
     /// The same elements with rows and columns exchanged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::Strided;
+    /// let matrix = Strided::row_major(0usize, 2, 3);
+    /// assert_eq!(matrix.transposed().shape(), [3, 2]);
+    /// assert_eq!(matrix.transposed().at(2, 1), matrix.at(1, 2));
+    /// ```
     #[must_use]
     pub fn transposed(self) -> Strided<P> {
         Strided {
@@ -102,12 +120,26 @@ impl<P: Position> Strided<P> {
     }
 
     /// The matrix `elements` later.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::Strided;
+    /// assert_eq!(Strided::row_major(8usize, 2, 3).moved(-2), Strided::row_major(6, 2, 3));
+    /// ```
     #[must_use]
     pub fn moved(self, elements: isize) -> Strided<P> {
         Strided { first: self.first.moved(elements), ..self }
     }
 
     /// The position of element (row, col), which need not exist.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::Strided;
+    /// assert_eq!(Strided::row_major(100usize, 2, 3).at(1, 2), 105);
+    /// ```
     #[must_use]
     pub fn at(&self, row: usize, col: usize) -> P {
         // Offsets of elements that exist fit an isize, as their bytes do. Others only wrap.
@@ -203,6 +235,16 @@ impl Strided<usize> {
     }
 
     /// The matrix by address, in an array that begins at `array`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::Strided;
+    /// let mut array = [0.0f32; 10];
+    /// let start = array.as_mut_ptr();
+    /// let matrix = Strided::row_major(4usize, 2, 3).in_array(start);
+    /// assert_eq!((matrix.first, matrix.shape()), (start.wrapping_add(4), [2, 3]));
+    /// ```
     #[must_use]
     pub fn in_array<T>(self, array: *mut T) -> Strided<*mut T> {
         let Strided { first, rows, cols, row_stride, col_stride } = self;

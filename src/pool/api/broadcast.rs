@@ -16,6 +16,17 @@ use crate::pool::record::task::{FOREVER, Rules};
 use crate::worker::invocation;
 
 /// What a function of [`Pool::broadcast`] returned on one worker.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, WorkerResult};
+/// let pool = Pool::builder().workers(2).build()?;
+/// for WorkerResult { worker, result, .. } in pool.broadcast(|()| brigade::worker_index(), ())? {
+///     assert_eq!(result, Ok(Some(worker)));
+/// }
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct WorkerResult<R> {
@@ -118,7 +129,15 @@ impl BroadcastOptions<'_> {
     ///
     /// # Examples
     ///
-    /// See [`BroadcastOptions`].
+    /// ```
+    /// use std::time::Duration;
+    /// use brigade::{Pool, TaskError};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let hasty = pool.broadcast_options().timeout(Duration::from_millis(5));
+    /// let results = hasty.run(|()| -> () { loop { std::thread::park() } }, ())?;
+    /// assert!(matches!(results[0].result, Err(TaskError::TimedOut { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.rules.timeout = Some(timeout.min(FOREVER));
         self
@@ -160,7 +179,14 @@ impl BroadcastOptions<'_> {
     ///
     /// # Examples
     ///
-    /// See [`BroadcastOptions`].
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let results = pool.broadcast_options().run(|n: u64| n + 1, 6)?;
+    /// assert_eq!(results.len(), 2);
+    /// assert!(results.iter().all(|one| one.result == Ok(7)));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn run<F, A, R>(&self, function: F, argument: A) -> Result<Vec<WorkerResult<R>>>
     where
         F: Fn(A) -> R + Copy + Send + 'static,

@@ -17,6 +17,15 @@ use crate::process::function::FunctionOffset;
 use crate::worker::invocation;
 
 /// Workers that run tasks.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Pool;
+/// let pool = Pool::builder().workers(1).build()?;
+/// assert_eq!(pool.map(1..4u32, |n| n * n)?.collect::<Vec<_>>(), [1, 4, 9]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub struct Pool {
     pub(crate) core: Arc<Core>,
 }

@@ -102,9 +102,11 @@ pub struct WorkerInfo {
 /// # Examples
 ///
 /// ```
+/// let _own = brigade::Pool::builder().workers(1).name("doc-pools").build()?;
 /// for pool in brigade::pools()? {
 ///     println!("{} of process {}: {} tasks queued", pool.name, pool.pid, pool.stats.queued);
 /// }
+/// assert!(brigade::pools()?.iter().any(|pool| pool.name == "doc-pools"));
 /// # Ok::<(), brigade::Error>(())
 /// ```
 pub fn pools() -> Result<Vec<PoolInfo>> {

@@ -13,6 +13,23 @@ const INTERVAL: Duration = Duration::from_millis(100);
 
 /// How far a loop or a map is; see [`ParLoop::progress`](crate::ParLoop::progress) and
 /// [`Options::progress`](crate::Options::progress).
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::mpsc;
+/// use brigade::{Pool, Progress, SharedArray};
+/// let pool = Pool::builder().workers(1).build()?;
+/// let x = SharedArray::from_fn([100], |[i]| i as u64)?;
+/// let (sender, reports) = mpsc::channel();
+/// let chunks = pool.par_chunks(&x, 10).progress(move |progress: Progress| {
+///     let _ = sender.send(progress);
+/// });
+/// assert_eq!(chunks.map(|x| x.iter().sum()).reduce(0, |a: u64, b| a + b)?, 4950);
+/// let Progress { done, total, .. } = reports.iter().last().expect("the loop has ended");
+/// assert_eq!((done, total), (100, Some(100)));
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {

@@ -18,6 +18,23 @@ use crate::worker::invocation::{self, CodecError, Invocation};
 /// and [`ParMap`](crate::ParMap); see [`ParLoop::scratch`](crate::ParLoop::scratch).
 ///
 /// `V` is `()`, or [`With`] of the value that is passed to `make`.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{ParLoop, Pool, Scratch, SharedArray};
+/// let pool = Pool::builder().workers(1).build()?;
+/// let x = SharedArray::from_slice(&[3, 1, 2, 9, 7, 8])?;
+/// let threes: ParLoop<'_, _, Scratch<(), _, Vec<i32>>> = pool.par_chunks(&x, 3).scratch(Vec::new);
+/// let middle = threes.map(|sorted, x| {
+///     sorted.clear();
+///     sorted.extend_from_slice(x);
+///     sorted.sort_unstable();
+///     sorted[1]
+/// });
+/// assert_eq!(middle.collect()?, [2, 8]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Scratch<V, M, T> {
     value: V,

@@ -40,6 +40,17 @@ use crate::worker::invocation::{self, Trampoline};
 ///
 /// Type parameters: `P` is the operands, `S` what the function gets besides its chunk, `U` the
 /// units into which the loop divides its operands.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, SharedArray};
+/// let pool = Pool::builder().workers(2).build()?;
+/// let mut x = SharedArray::from_slice(&[1, 2, 3])?;
+/// pool.par_chunks_mut(&mut x, 2).for_each(|x| x.iter_mut().for_each(|x| *x *= 2))?;
+/// assert_eq!(x.as_slice(), [2, 4, 6]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[must_use = "a loop does nothing before `for_each`, `try_for_each`, `reduce` or `collect`"]
 pub struct ParLoop<'p, P, S = (), U = Elements> {
     pub(super) settings: Settings<'p>,

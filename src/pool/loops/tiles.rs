@@ -91,6 +91,17 @@ impl<'a, T> Tile<'a, T> {
     /// # Panics
     ///
     /// If the tile has fewer rows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let a = SharedArray::from_fn([2, 4], |[i, j]| 10 * i + j)?;
+    /// let firsts = pool.par_tiles(&a, [2, 2]).map(|tile| tile.row(1)[0]);
+    /// assert_eq!(firsts.collect()?, [10, 12]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[inline]
     #[must_use]
     pub fn row(&self, i: usize) -> &'a [T] {
@@ -153,6 +164,20 @@ impl<T> TileMut<'_, T> {
     /// # Panics
     ///
     /// If the tile has fewer rows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let mut a = SharedArray::from_fn([2, 4], |[i, j]| 10 * i + j)?;
+    /// pool.par_tiles(&mut a, [2, 2]).for_each(|mut tile| {
+    ///     let below = tile.row(1)[0];
+    ///     tile.row_mut(0).fill(below);
+    /// })?;
+    /// assert_eq!(a.as_slice(), [10, 10, 12, 12, 10, 11, 12, 13]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[inline]
     #[must_use]
     pub fn row(&self, i: usize) -> &[T] {
@@ -167,6 +192,17 @@ impl<T> TileMut<'_, T> {
     /// # Panics
     ///
     /// If the tile has fewer rows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let mut a = SharedArray::from_fn([2, 4], |[i, j]| 10 * i + j)?;
+    /// pool.par_tiles(&mut a, [2, 2]).for_each(|mut tile| tile.row_mut(1)[0] = 7)?;
+    /// assert_eq!(a.as_slice(), [0, 1, 2, 3, 7, 11, 7, 13]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[inline]
     #[must_use]
     pub fn row_mut(&mut self, i: usize) -> &mut [T] {
@@ -176,6 +212,19 @@ impl<T> TileMut<'_, T> {
     }
 
     /// The tile's rows, in order, to be written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let mut a = SharedArray::from_fn([2, 4], |[i, j]| 10 * i + j)?;
+    /// pool.par_tiles(&mut a, [2, 2]).for_each(|mut tile| {
+    ///     tile.iter_mut().for_each(|row| row.reverse());
+    /// })?;
+    /// assert_eq!(a.as_slice(), [1, 0, 3, 2, 11, 10, 13, 12]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = &mut [T]> {
         let (start, width, len) = (self.start, self.width, self.columns.len());
         (0..self.rows.len()).map(move |i| {

@@ -16,6 +16,17 @@ use crate::worker::invocation::{Encode, Trampoline};
 use crate::worker::settings::Settings;
 
 /// How tasks are run.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, Start};
+/// let here = Pool::builder().start(Start::InProcess).build()?;
+/// assert_eq!(here.submit(|()| std::process::id(), ())?.join()?, std::process::id());
+/// let apart = Pool::builder().workers(1).start(Start::ForkServer).build()?;
+/// assert_ne!(apart.submit(|()| std::process::id(), ())?.join()?, std::process::id());
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Start {

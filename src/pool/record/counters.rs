@@ -45,6 +45,18 @@ impl Counters {
 }
 
 /// How often workers were replaced, by reason.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Pool;
+/// let pool = Pool::builder().workers(1).build()?;
+/// pool.submit(|()| -> () { std::process::abort() }, ())?.join().unwrap_err();
+/// assert_eq!(pool.submit(|n: u8| n, 1)?.join()?, 1); // by another worker
+/// let restarts = pool.stats().restarts_by;
+/// assert_eq!((restarts.died, restarts.timed_out, restarts.total()), (1, 0, 1));
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Restarts {

@@ -15,6 +15,17 @@ use crate::sys::clock;
 const NAME_BYTES_MAX: usize = 120;
 
 /// What the worker in a slot does.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, WorkerStatus};
+/// let pool = Pool::builder().workers(1).name("doc-status").build()?;
+/// let all = brigade::pools()?;
+/// let own = all.iter().find(|pool| pool.name == "doc-status").unwrap();
+/// assert_ne!(own.workers[0].status, WorkerStatus::Running, "it has no task");
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum WorkerStatus {

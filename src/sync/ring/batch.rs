@@ -26,6 +26,14 @@ pub struct MessageBatch {
 
 impl MessageBatch {
     /// An empty batch.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::sync::MessageBatch;
+    /// let batch = MessageBatch::new();
+    /// assert_eq!((batch.len(), batch.iter().next()), (0, None));
+    /// ```
     #[must_use]
     pub fn new() -> MessageBatch {
         MessageBatch::default()

@@ -276,6 +276,7 @@ impl Ring<RobustLock> {
     ///     // SAFETY: as above; the table takes less than 1024 bytes, and no other ring is there.
     ///     let ring = unsafe { Ring::create(place.add(1024), 100, &owner) }?;
     ///     ring.push("hello", Timeout::Never)?;
+    ///     assert_eq!(ring.len(), 1);
     ///     ring.unregister(&owner);
     /// }
     /// # Ok::<(), brigade::Error>(())

@@ -42,6 +42,26 @@ pub trait RingLock: Send + Sync {
     /// # Errors
     ///
     /// An error of the lock itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// # use brigade::sync::{Owner, OwnerTable, RobustLock, Watch};
+    /// # #[repr(align(128))] struct Region([u8; 4096]);
+    /// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+    /// # let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+    /// # let owner = Owner::claim(&table, Watch::Waiters)?;
+    /// # // SAFETY: zeros after the table, within its region, are a free lock.
+    /// # let lock = unsafe { RobustLock::new(place.add(1024).cast(), &owner) };
+    /// # lock.register()?;
+    /// use brigade::sync::{RingLock, Timeout};
+    /// let guard = lock.acquire(Timeout::Now)?;
+    /// assert!(guard.is_some());
+    /// assert!(lock.acquire(Timeout::Now)?.is_none());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     fn acquire(&self, timeout: Timeout) -> Result<Option<Self::Guard<'_>>>;
 }
 

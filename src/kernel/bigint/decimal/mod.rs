@@ -80,6 +80,14 @@ pub fn decimal_digits(limbs: usize) -> usize {
 
 /// Limbs of memory that [`to_decimal_team`] needs for a number of `limbs` limbs and at most
 /// `members_max` members: about 17 times as many, and more for many members.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::decimal_memory_limbs;
+/// let (one, many) = (decimal_memory_limbs(1000, 1), decimal_memory_limbs(1000, 64));
+/// assert!(10_000 < one && one <= many);
+/// ```
 #[must_use]
 pub fn decimal_memory_limbs(limbs: usize, members_max: usize) -> usize {
     Workspace::new(limbs, members_max).total_limbs

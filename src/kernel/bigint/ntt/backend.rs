@@ -17,6 +17,18 @@ use super::splitting::Digits;
 use super::twiddles::{ResidueKind, TwiddleTable};
 
 /// Which instructions the transform uses. The product has the same limbs with each.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::{Backend, mul_by, mul_scratch_limbs};
+/// for &backend in Backend::all() {
+///     let mut out = [0; 4];
+///     let mut scratch = vec![0; mul_scratch_limbs(2, 2)];
+///     mul_by(backend, &mut out, &[1, 1], &[2, 3], &mut scratch);
+///     assert_eq!(out, [2, 5, 3, 0], "{backend:?}");
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backend {
