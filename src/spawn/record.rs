@@ -24,6 +24,7 @@ use crate::sys::oom;
 use crate::sys::poll::is_readable;
 use crate::worker::call::{Call, Encoded, TaskId};
 use crate::worker::child::WorkerConfig;
+use crate::worker::current_task::PART;
 use crate::worker::death::{self, phase_of};
 use crate::worker::grants::Grants;
 use crate::worker::host_side::HostSide;
@@ -77,8 +78,8 @@ struct ProcessState {
 const ONLY: TaskId = TaskId { index: 0, generation: 0 };
 /// The sequence number of the first call in a queue pair.
 const ONLY_SEQ: u64 = 1;
-/// The number of the only call.
-const ONLY_NUMBER: u64 = 0;
+/// The number of the only call: marked, since it is none of a pool's tasks.
+pub(super) const ONLY_NUMBER: u64 = PART;
 
 impl ProcessRecord {
     /// Makes the record of a process that will run `call`.
@@ -348,7 +349,7 @@ impl ProcessRecord {
         loop {
             if let Some(end) = state.end {
                 drop(state);
-                self.logs.get().inspect(|logs| logs.emit_for_joiner());
+                self.logs.get().inspect(|logs| logs.emit_all());
                 return Some(end);
             }
             state = match deadline {
@@ -388,7 +389,8 @@ impl ProcessRecord {
     /// sleeps in the kernel, or is frozen, is left behind. Memory that was lent to it stays with
     /// its record, which the connection to its fork server keeps until it has ended.
     pub(super) fn finish(&self, grace: Duration) {
-        if !self.is_ours() || self.lock().end.is_some() {
+        // If it has ended, what it has logged is emitted.
+        if !self.is_ours() || self.wait_until(Some(Instant::now())).is_some() {
             return;
         }
         if !grace.is_zero() {

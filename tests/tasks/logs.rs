@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use crate::common::Log;
 use brigade::{ExitReason, LogLevel, Pool, PoolBuilder, Process};
@@ -159,8 +160,37 @@ fn records_of_a_process_have_its_name() {
         let pid = process.spawn(log, ()).unwrap().join().unwrap();
         let (text, end) = (lines.text(), format!("process=\"reader\" pid={pid} "));
         assert!(text.contains(&format!(" WARN tasks::logs: end of file {end}")), "{text}");
+        assert!(!text.contains("task_number"), "it is none of a pool's tasks");
+        let seed = Process::spawn(|()| brigade::task_seed(), ()).unwrap();
+        assert_eq!(seed.join().unwrap(), None);
         let error = Process::spawn(crash, ()).unwrap().join().unwrap_err();
         assert_eq!(error.death().unwrap().log_tail, ["INFO tasks::logs: before step=1"]);
+    });
+}
+
+/// A subscriber's writer that takes a millisecond for each record.
+struct Slow(Lines);
+
+impl MakeWriter<'_> for Slow {
+    type Writer = Log;
+
+    fn make_writer(&self) -> Log {
+        let since = Instant::now();
+        while since.elapsed() < Duration::from_millis(1) {
+            std::hint::spin_loop();
+        }
+        self.0.0.clone()
+    }
+}
+
+#[test]
+fn the_end_of_a_process_waits_for_all_that_it_has_logged() {
+    let lines = Lines::default();
+    let slow = tracing_subscriber::fmt().with_ansi(false).with_writer(Slow(lines.clone()));
+    with_default(slow.finish(), || {
+        let log = |()| (0..600).for_each(|n| tracing::info!(n));
+        Process::spawn(log, ()).unwrap().join().unwrap();
+        assert_eq!(lines.of_task().len(), 600);
     });
 }
 

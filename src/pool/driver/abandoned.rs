@@ -15,7 +15,7 @@ use tracing::Level;
 use crate::error::{Death, Error};
 use crate::exit::ExitReason;
 use crate::pool::driver::core::{Core, KILL_TIMEOUT};
-use crate::pool::driver::recovery::fail_or_retry;
+use crate::pool::driver::recovery::{fail_or_retry, log_tail};
 use crate::pool::record::outcome::broken;
 use crate::pool::record::state::{Lifecycle, State};
 use crate::pool::record::worker_slot::{RetireCause, WorkerSlot, WorkerState};
@@ -112,6 +112,8 @@ impl State {
     /// Ends the tasks of an abandoned worker, except those that work on memory of their callers.
     /// The slot keeps what they were lent.
     fn end_tasks_of_abandoned(&mut self, index: usize, cause: RetireCause) {
+        // Its ring can be read, though it has not ended.
+        let logs = self.finish_logs_of(index);
         let State { workers, tasks, .. } = self;
         let (slot, is_over) = (&mut workers[index], |id: TaskId| {
             tasks.get(id).is_none_or(|entry| !entry.rules.borrows)
@@ -124,6 +126,7 @@ impl State {
             over.extend(held_result.task.take().map(|id| (0, id)));
         }
         for (seq, id) in over {
+            let log_tail = log_tail(self, id, logs.as_deref());
             let slot = &mut self.workers[index];
             slot.abandoned_calls.extend(self.tasks.take_call(id));
             let words = slot.queues.crash_message().unwrap_or_else(|| NO_END.to_owned());
@@ -132,6 +135,7 @@ impl State {
                 phase: phase_of(seq, running),
                 stdout_tail: slot.streams.stdout_tail(),
                 stderr_tail: slot.streams.stderr_tail(),
+                log_tail,
                 ..report(slot.pid, ExitReason::Unknown, Some(words))
             };
             fail_or_retry(self, id, Some(cause), death);

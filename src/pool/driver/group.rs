@@ -158,7 +158,8 @@ impl<'a> Group<'a> {
             if !ids.iter().all(|&id| state.tasks.is_done(id)) {
                 return None;
             }
-            Some(ids.iter().filter_map(|&id| Core::take_with_logs(state, id)).collect())
+            state.emit_due_logs();
+            Some(ids.iter().filter_map(|&id| Core::take(state, id)).collect())
         };
         self.core.wait(deadline, WaitTarget::Tasks(ids), poll)
     }

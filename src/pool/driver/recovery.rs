@@ -317,7 +317,7 @@ fn corrupt_text(cause: Option<RetireCause>) -> Option<String> {
 }
 
 /// The last log records of a task.
-fn log_tail(state: &State, id: TaskId, logs: Option<&LogSource>) -> Vec<String> {
+pub(super) fn log_tail(state: &State, id: TaskId, logs: Option<&LogSource>) -> Vec<String> {
     let number = state.tasks.get(id).and_then(|entry| entry.call()).map(|call| call.number);
     number.zip(logs).map_or(Vec::new(), |(number, logs)| logs.last_records(number))
 }

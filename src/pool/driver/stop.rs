@@ -130,7 +130,7 @@ impl Core {
         let logs = state.logs.take_ended();
         let timeline = state.take_timeline();
         drop(state);
-        logs.iter().for_each(|logs| logs.emit_all(EMIT_TIMEOUT));
+        logs.iter().for_each(|logs| logs.emit_all());
         *self.publisher.lock().unwrap_or_else(PoisonError::into_inner) = None;
         drop((callbacks, initializers, maker));
         links.iter().for_each(|link| link.close());
@@ -168,9 +168,6 @@ impl State {
         }
     }
 }
-
-/// How long the end of a pool waits for another thread that emits log records.
-const EMIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long idle workers may take to leave.
 pub(crate) const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -58,29 +58,25 @@ impl State {
 
     #[cold]
     fn defer_due_logs(&mut self) {
-        self.logs.due.retain(|logs| logs.is_pending() || logs.has_unemitted());
-        for logs in &self.logs.due {
-            let logs = Arc::clone(logs);
-            self.events.defer_duty(move || {
-                logs.emit_for_joiner();
-                if logs.has_unemitted() {
-                    delivery::notify(&logs);
-                }
-            });
+        self.logs.due.retain(|logs| logs.is_pending());
+        let due = self.logs.due.clone();
+        if !due.is_empty() {
+            self.events.defer_duty(move || delivery::emit_for_joiner(&due));
         }
     }
 
-    /// The worker at `index` has ended: takes the records that its ring still holds.
+    /// The worker at `index` has ended, or is given up: takes the records that its ring still
+    /// holds. Its slot keeps the ring, to which it may still write.
     pub(crate) fn finish_logs_of(&mut self, index: usize) -> Option<Arc<LogSource>> {
-        let logs = self.workers[index].logs.take()?;
+        let logs = self.workers[index].logs.clone()?;
         logs.finish();
         delivery::notify(&logs);
         // Each of them keeps its ring in the arena.
         let LogSources { ended, due, .. } = &mut self.logs;
         for sources in [&mut *ended, due] {
-            sources.retain(|source| source.is_pending() || source.has_unemitted());
+            sources.retain(|source| source.is_pending());
         }
-        if logs.is_pending() || logs.has_unemitted() {
+        if logs.is_pending() {
             ended.push(Arc::clone(&logs));
             self.logs.add_due(&logs);
         }

@@ -222,6 +222,7 @@ impl WorkerSlot {
         self.state = WorkerState::Vacant;
         self.child = None;
         self.config = None;
+        self.logs = None;
         self.granted.clear();
     }
 

@@ -5,12 +5,15 @@
 //! not notify. The thread ends when there has been nothing for a while.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::sys::per_process::PerProcess;
 use crate::sys::thread;
 use crate::worker::logs::source::LogSource;
 
+/// How long a joining thread emits records, or waits for another thread that does, before it leaves
+/// the rest to the thread that does nothing else.
+const JOINER_TIME: Duration = Duration::from_millis(200);
 /// The pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// Looks without a record after which a source is watched.
@@ -43,6 +46,18 @@ pub(crate) fn notify(source: &Arc<LogSource>) {
     } else {
         // Without a thread, joining threads emit the records, and the end of the pool does.
         delivery.has_thread = thread::start("brigade-log", thread::STACK_BYTES, run).is_ok();
+    }
+}
+
+/// Emits what there is in all `sources`, on a thread that joins a task. What is left after
+/// [`JOINER_TIME`] is for the other thread.
+pub(crate) fn emit_for_joiner(sources: &[Arc<LogSource>]) {
+    let end = Instant::now() + JOINER_TIME;
+    for source in sources {
+        source.emit_for_joiner(end);
+        if source.has_unemitted() {
+            notify(source);
+        }
     }
 }
 

@@ -217,6 +217,9 @@ pub(super) fn report_loss(origin: &Origin, dropped: u64, corrupt: u64, to: &Disp
             tracing::warn!(worker, process, pid, dropped, corrupt, "{text}; {hint}");
         });
     } else {
-        log::warn!("{text}; {hint} pid={pid} dropped={dropped} corrupt={corrupt}");
+        let worker = worker.map_or(String::new(), |worker| format!(" worker={worker}"));
+        let process = process.map_or(String::new(), |process| format!(" process={process}"));
+        let counts = format_args!("dropped={dropped} corrupt={corrupt}");
+        log::warn!("{text}; {hint}{worker}{process} pid={pid} {counts}");
     }
 }

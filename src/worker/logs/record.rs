@@ -123,7 +123,9 @@ impl<'a> Writer<'a> {
 
     /// Begins the field at `index`; false if it is left out.
     fn field(&mut self, index: usize, tag: u8) -> bool {
-        let is_kept = index < FIELDS_MAX && self.0.len() + TEXT_BYTES_MAX < RECORD_BYTES_MAX;
+        // The index, the tag, and the length of a text.
+        let end = self.0.len() + 6 + TEXT_BYTES_MAX;
+        let is_kept = index < FIELDS_MAX && end <= RECORD_BYTES_MAX;
         if is_kept {
             self.0.extend_from_slice(&[u8::try_from(index).unwrap_or(0), tag]);
         }
@@ -308,6 +310,19 @@ mod tests {
         let (_, FieldValue::Debug(found)) = rest.field().unwrap() else { panic!("no text") };
         assert_eq!(found.len(), TEXT_BYTES_MAX - 1);
         assert!(text.starts_with(found));
+    }
+
+    #[test]
+    fn a_record_with_fields_up_to_the_limit_can_be_read() {
+        let text = "x".repeat(TEXT_BYTES_MAX);
+        for second in TEXT_BYTES_MAX - 64..=TEXT_BYTES_MAX {
+            let mut bytes = Vec::new();
+            let mut writer = Writer::new(&mut bytes, HEAD);
+            for (index, len) in [(0, TEXT_BYTES_MAX), (1, second), (2, TEXT_BYTES_MAX)] {
+                writer.formatted(index, format_args!("{}", &text[..len]));
+            }
+            assert!(Reader::new(&bytes).is_some(), "{second}");
+        }
     }
 
     proptest! {

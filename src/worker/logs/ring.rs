@@ -184,7 +184,7 @@ impl LogReader {
         if is_possible {
             for at in 1..=count {
                 // Relaxed: as above.
-                let word = place(words, self.head + at).load(Ordering::Relaxed);
+                let word = place(words, self.head.wrapping_add(at)).load(Ordering::Relaxed);
                 check.add(word);
                 out.extend_from_slice(&word.to_le_bytes());
             }
@@ -192,7 +192,7 @@ impl LogReader {
         let len = usize::try_from(len).unwrap_or(0);
         let is_whole = is_possible && check.header(len) == header;
         out.truncate(if is_whole { start + len } else { start });
-        self.head = if is_whole { self.head + 1 + count } else { tail };
+        self.head = if is_whole { self.head.wrapping_add(1 + count) } else { tail };
         control.head.store(self.head, Ordering::Release);
         if !is_whole {
             // Relaxed: a hint. Only the host changes it.

@@ -94,6 +94,10 @@ mod plain {
             let mut reader = LogReader::default();
             assert_eq!(reader.pop(ring, &mut Vec::new()), Popped::Corrupt);
             assert_eq!(reader.pop(ring, &mut Vec::new()), Popped::Empty);
+            // A record that begins there, and ends after the largest position.
+            place(&words, tail).store(16, Ordering::Relaxed);
+            control.tail.store(tail.wrapping_add(5), Ordering::Relaxed);
+            assert_eq!(reader.pop(ring, &mut Vec::new()), Popped::Corrupt);
         }
     }
 }

@@ -39,12 +39,10 @@ impl LogMemory {
 const KEPT: usize = 16;
 /// The records that are copied out at once.
 const BATCH: usize = 128;
-/// How long a joining thread emits records before it leaves the rest to the other thread.
-const JOINER_TIME: Duration = Duration::from_millis(200);
+/// How long the end of a pool or of a process waits for another thread that emits.
+const END_WAIT: Duration = Duration::from_secs(1);
 /// How long the thread that emits stays at one source while others wait.
 const SHARE: Duration = Duration::from_millis(5);
-/// How long a joining thread waits for another that emits.
-const JOINER_WAIT: Duration = Duration::from_millis(200);
 /// The buffers that are kept for further records.
 const SPARE_MAX: usize = 2 * BATCH;
 
@@ -62,9 +60,11 @@ pub(crate) struct LogSource {
     incoming: Mutex<Incoming>,
     /// The position of the reader, for a look without the lock.
     head: AtomicU64,
-    /// A thread emits records. Changed under the lock.
-    is_busy: AtomicBool,
-    emitting: Mutex<()>,
+    /// Records may have been copied out and not been emitted, for a look without the lock. Set
+    /// before they are copied; cleared under `incoming`.
+    has_copied: AtomicBool,
+    /// A thread emits records.
+    emitting: Mutex<bool>,
     /// A thread has waited for another one in vain.
     is_slow: AtomicBool,
     has_emitted: Condvar,
@@ -115,8 +115,8 @@ impl LogSource {
             subscriber: subscriber.clone(),
             incoming: Mutex::default(),
             head: AtomicU64::new(0),
-            is_busy: AtomicBool::new(false),
-            emitting: Mutex::new(()),
+            has_copied: AtomicBool::new(false),
+            emitting: Mutex::new(false),
             is_slow: AtomicBool::new(false),
             has_emitted: Condvar::new(),
         };
@@ -166,12 +166,12 @@ impl LogSource {
         has_more(self.ring().control, self.head.load(Ordering::Acquire))
     }
 
-    /// Whether there may be records that were not emitted. If the worker still runs, costs a few
-    /// loads.
+    /// Whether there may be records that were not emitted. Costs a few loads.
     #[inline]
     pub(crate) fn is_pending(&self) -> bool {
-        // In this order: whoever copies the last record out is busy until it is emitted.
-        self.has_news() || self.is_busy.load(Ordering::Acquire)
+        // In this order: the flag is set before records are copied out. Acquire: pairs with the
+        // Release of the thread that has emitted them.
+        self.has_news() || self.has_copied.load(Ordering::Acquire)
     }
 
     /// The subscriber for the records.
@@ -182,12 +182,14 @@ impl LogSource {
         }
     }
 
-    /// Emits the records that there are, on a thread that joins a task. If another thread does so,
-    /// waits for it, but not for long, and not again before that has ended.
-    pub(crate) fn emit_for_joiner(&self) {
-        let is_slow = self.is_slow.load(Ordering::Relaxed);
-        let wait = if is_slow { Duration::ZERO } else { JOINER_WAIT };
-        self.emit_until(Instant::now().checked_add(JOINER_TIME), wait);
+    /// Emits the records that there are until `end`, on a thread that joins a task. If another
+    /// thread does so, waits for it, but not again before that has ended.
+    pub(crate) fn emit_for_joiner(&self, end: Instant) {
+        let left = end.saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            let is_slow = self.is_slow.load(Ordering::Relaxed);
+            self.emit_until(Some(end), if is_slow { Duration::ZERO } else { left });
+        }
     }
 
     /// Emits records for a bounded time, on the thread that does nothing else.
@@ -195,9 +197,10 @@ impl LogSource {
         self.emit_until(Instant::now().checked_add(SHARE), Duration::ZERO);
     }
 
-    /// Emits all records; waits up to `wait` while another thread does so.
-    pub(crate) fn emit_all(&self, wait: Duration) {
-        self.emit_until(None, wait);
+    /// Emits all records, when the worker has ended; waits for some time while another thread does
+    /// so.
+    pub(crate) fn emit_all(&self) {
+        self.emit_until(None, END_WAIT);
     }
 
     /// Emits records until there are none, or until `end`.
@@ -222,7 +225,7 @@ impl LogSource {
         let mut batch = Vec::new();
         loop {
             let (dropped, corrupt) = self.lock().next_batch(self, &mut batch);
-            if dropped + corrupt > 0 {
+            if dropped > 0 || corrupt > 0 {
                 diagnostics::guard(|| emit::report_loss(&origin, dropped, corrupt, &to));
             }
             if batch.is_empty() {
@@ -260,12 +263,17 @@ impl LogSource {
     /// False if another thread emits for longer than `wait`.
     fn begin_emitting(&self, wait: Duration) -> bool {
         let guard = self.emitting.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_busy = |_: &mut ()| self.is_busy.load(Ordering::Relaxed);
-        let waited = self.has_emitted.wait_timeout_while(guard, wait, is_busy);
-        let _guard = waited.unwrap_or_else(PoisonError::into_inner);
-        // Relaxed: only changed under the lock. The reader's position is stored after it.
-        let was_busy = self.is_busy.swap(true, Ordering::Relaxed);
-        self.is_slow.store(was_busy, Ordering::Relaxed);
+        let waited = self.has_emitted.wait_timeout_while(guard, wait, |is_busy| *is_busy);
+        let (mut guard, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let was_busy = std::mem::replace(&mut *guard, true);
+        if was_busy {
+            // A thread that did not wait has not waited in vain.
+            self.is_slow.fetch_or(!wait.is_zero(), Ordering::Relaxed);
+        } else {
+            self.is_slow.store(false, Ordering::Relaxed);
+            // Relaxed: the reader's position, which is published by Release, is stored after it.
+            self.has_copied.store(true, Ordering::Relaxed);
+        }
         !was_busy
     }
 
@@ -278,11 +286,13 @@ impl LogSource {
     /// The worker has ended: copies what its ring holds, to be emitted later.
     pub(crate) fn finish(&self) {
         let mut incoming = self.lock();
-        while let Some(record) = incoming.next(self) {
+        let mut looks = WORDS;
+        while let Some(record) = incoming.next(self, &mut looks) {
             incoming.backlog.push_back(record);
         }
-        let dropped = incoming.reader.take_dropped(self.ring().control);
-        incoming.dropped += dropped;
+        incoming.take_dropped(self);
+        // Under the lock: the end of an emission looks at the backlog, too.
+        self.has_copied.fetch_or(incoming.has_backlog(), Ordering::Release);
     }
 
     /// The last records of the task with this number, oldest first.
@@ -308,24 +318,29 @@ struct EndEmitting<'a>(&'a LogSource);
 
 impl Drop for EndEmitting<'_> {
     fn drop(&mut self) {
-        let _guard = self.0.emitting.lock().unwrap_or_else(PoisonError::into_inner);
+        let LogSource { emitting, has_copied, has_emitted, .. } = self.0;
+        let mut is_busy = emitting.lock().unwrap_or_else(PoisonError::into_inner);
+        let incoming = self.0.lock();
         // Release: pairs with the Acquire in `is_pending`.
-        self.0.is_busy.store(false, Ordering::Release);
-        self.0.has_emitted.notify_all();
+        has_copied.store(incoming.has_backlog(), Ordering::Release);
+        drop(incoming);
+        *is_busy = false;
+        has_emitted.notify_all();
     }
 }
 
 impl Incoming {
     fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty() || self.dropped + self.corrupt > 0
+        !self.backlog.is_empty() || self.dropped > 0 || self.corrupt > 0
     }
 
     /// Fills `batch`. Returns how many records were dropped, and found overwritten.
     fn next_batch(&mut self, source: &LogSource, batch: &mut Vec<RawRecord>) -> (u64, u64) {
+        let mut looks = WORDS;
         while batch.len() < BATCH {
             match self.backlog.pop_front() {
                 Some(record) => batch.push(record),
-                None => match self.next(source) {
+                None => match self.next(source, &mut looks) {
                     Some(record) => batch.push(record),
                     None => break,
                 },
@@ -334,13 +349,20 @@ impl Incoming {
         for record in &batch[batch.len().saturating_sub(KEPT)..] {
             self.keep(record);
         }
-        self.dropped += self.reader.take_dropped(source.ring().control);
+        self.take_dropped(source);
         (std::mem::take(&mut self.dropped), std::mem::take(&mut self.corrupt))
     }
 
-    /// The next record in the ring. Definitions are taken on the way.
-    fn next(&mut self, source: &LogSource) -> Option<RawRecord> {
-        loop {
+    fn take_dropped(&mut self, source: &LogSource) {
+        let fresh = self.reader.take_dropped(source.ring().control);
+        self.dropped = self.dropped.saturating_add(fresh);
+    }
+
+    /// The next record in the ring. Definitions are taken on the way. Each look into the ring takes
+    /// one of `looks`: a faulty worker may write on without end.
+    fn next(&mut self, source: &LogSource, looks: &mut usize) -> Option<RawRecord> {
+        while *looks > 0 {
+            *looks -= 1;
             let mut bytes = self.spare.pop().unwrap_or_default();
             bytes.clear();
             let popped = self.reader.pop(source.ring(), &mut bytes);
@@ -358,6 +380,7 @@ impl Incoming {
                 },
             }
         }
+        None
     }
 
     /// Takes a record; `None` if it is a definition.
@@ -398,3 +421,7 @@ impl std::fmt::Debug for LogSource {
         f.debug_struct("LogSource").field("worker", &self.worker).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "source_tests.rs"]
+mod tests;
