@@ -17,7 +17,7 @@ use crate::process::supervisor::Supervisor;
 use crate::region::arena::Arena;
 use crate::spawn::listing;
 use crate::spawn::process::Process;
-use crate::spawn::record::ProcessRecord;
+use crate::spawn::record::{ONLY_NUMBER, ProcessRecord};
 use crate::sys::oom;
 use crate::worker::call::{Call, Encoded};
 use crate::worker::invocation::{self, Encode, Trampoline};
@@ -364,7 +364,8 @@ impl ProcessBuilder {
         let arena = Arena::host()?;
         let payload = Encoded::payload(&leases, &argument, &arena)?;
         let shared_input = None;
-        let mut call = Call { function, name: task, number: 0, payload, leases, shared_input };
+        let number = ONLY_NUMBER;
+        let mut call = Call { function, name: task, number, payload, leases, shared_input };
         task_names::note(function.to_word(), task);
         oom::update();
         for _ in 0..ATTEMPTS_MAX {

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Makes the seeds of tasks others than those of items with the same numbers.
 const OF_TASKS: u64 = 0x7461_736b_7365_6564;
-/// Marks the number of a part of a map or a loop. How many parts there are depends on timing.
+/// Marks the number of a part of a map, a loop or a broadcast: how many there are depends on
+/// timing, or on the number of workers. Marks the call of a one-off process, too.
 pub(crate) const PART: u64 = 1 << 63;
 
 /// In a worker: the number of the task that runs, plus one, or 0; and its trampoline.
@@ -53,8 +54,8 @@ pub(crate) fn current() -> (u64, u64) {
 }
 
 /// The number of the task that runs, among those of its pool that were submitted one by one, in the
-/// order of submission from 0. `None` outside of tasks, and in maps and loops, where the number of
-/// tasks depends on timing.
+/// order of submission from 0. `None` outside of tasks, in a [`Process`](crate::Process), and in
+/// maps, loops and broadcasts, where the number of tasks depends on timing or on the workers.
 ///
 /// # Examples
 ///

@@ -197,6 +197,8 @@ fn seeds_do_not_depend_on_workers_deaths_or_maps_between() {
         for n in 0..6 {
             let mapped = pool.map(0..n * 1000, |_: u64| brigade::task_number()).unwrap();
             assert!(mapped.collect::<Vec<_>>().iter().all(Option::is_none));
+            let everywhere = pool.broadcast(|()| brigade::task_seed(), ()).unwrap();
+            assert!(everywhere.iter().all(|one| one.result == Ok(None)));
             found.push(match crashes {
                 true => pool.submit(first_dies, path.clone()).unwrap().join().unwrap(),
                 false => {

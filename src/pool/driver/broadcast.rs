@@ -63,7 +63,7 @@ impl Core {
         let count = workers.len();
         let mut ids = Vec::with_capacity(count);
         for (worker, mut call) in workers.into_iter().zip(calls.drain(..count)) {
-            call.number = state.numbers.next(false);
+            call.number = state.numbers.next(true);
             match state.pin(call, rules, Pin { worker, broadcast }) {
                 Ok(id) => ids.push((worker, id)),
                 Err(error) => return Err(self.withdraw_all(&mut state, ids, error)),
