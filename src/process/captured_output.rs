@@ -49,12 +49,14 @@ impl CapturedOutput {
     }
 
     /// The last bytes that were written, at most some kibibytes. If more was written, the text
-    /// begins at the start of a line. Bytes that are not UTF-8 are replaced.
+    /// begins at the start of a line, unless the last line is longer than that. Bytes that are not
+    /// UTF-8 are replaced.
     fn text(&self) -> String {
         self.read_some();
         let buffer = self.lock();
         let bytes: Vec<u8> = buffer.bytes.iter().copied().collect();
-        let line = bytes.iter().position(|&byte| byte == b'\n').filter(|_| buffer.is_cut);
+        let is_before_a_line = |&end: &usize| buffer.is_cut && end + 1 < bytes.len();
+        let line = bytes.iter().position(|&byte| byte == b'\n').filter(is_before_a_line);
         String::from_utf8_lossy(&bytes[line.map_or(0, |end| end + 1)..]).into_owned()
     }
 
@@ -203,6 +205,16 @@ mod tests {
             prop_assert_eq!(buffer.bytes.iter().copied().collect::<Vec<_>>(), &all[from..]);
             prop_assert_eq!(buffer.is_cut, from > 0);
         }
+    }
+
+    #[test]
+    fn the_end_of_a_long_last_line_is_kept() {
+        let supervisor = Supervisor::current().unwrap();
+        let (tail, write) = CapturedOutput::start(&supervisor).unwrap();
+        let line = "x".repeat(KEPT_BYTES + 1) + "\n";
+        std::io::Write::write_all(&mut std::fs::File::from(write), line.as_bytes()).unwrap();
+        tail.stop();
+        assert_eq!(tail.text(), line[2..]);
     }
 
     #[test]

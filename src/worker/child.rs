@@ -152,8 +152,7 @@ fn main(child: Child) {
     match Worker::set_up(child) {
         Ok(mut worker) => {
             let last = worker.run();
-            worker.cache.drop_state();
-            worker.cleanup.finish_pending();
+            worker.cleanup.finish_pending(worker.cache.drop_state());
             worker.queues.leave_cpu_table(&worker.spread);
             if worker.is_one_off() {
                 process::exit_now(match last {
@@ -286,7 +285,7 @@ impl Worker {
                     let start = Instant::now();
                     let Worker { queues, spread, cache, cleanup, .. } = self;
                     queues.wait(budget, spread, || {
-                        cleanup.finish_pending();
+                        cleanup.finish_pending(false);
                         cache.release_idle()
                     });
                     budget = next_budget(budget, start.elapsed(), longest);

@@ -75,13 +75,14 @@ impl TaskCleanup {
         }
     }
 
-    /// Cleans up everything that is pending, before the worker sleeps or ends.
-    pub(crate) fn finish_pending(&mut self) {
+    /// Cleans up everything that is pending, before the worker sleeps or ends. `has_text`: code
+    /// that was no task may have printed.
+    pub(crate) fn finish_pending(&mut self, has_text: bool) {
         if self.unrestored_ns > 0 || self.timed_ns > 0 {
             self.timed_ns = TIMERS_NS;
             self.restore();
         }
-        if self.unwritten_ns > 0 {
+        if has_text || self.unwritten_ns > 0 {
             self.write_out();
         }
     }

@@ -97,11 +97,13 @@ impl WorkerCache {
         self.resolver.rest()
     }
 
-    /// Drops the worker's own value, and catches its panic: the worker leaves.
-    pub(crate) fn drop_state(&mut self) {
-        if let Some(state) = self.state.take() {
-            panic::ignore(|| drop(state));
-        }
+    /// Drops the worker's own value, and catches its panic: the worker leaves. Returns whether
+    /// there was one.
+    pub(crate) fn drop_state(&mut self) -> bool {
+        let state = self.state.take();
+        let had_one = state.is_some();
+        panic::ignore(|| drop(state));
+        had_one
     }
 
     /// Drops the shared value. A panic of its `Drop` is caught: it must not fail the next task.

@@ -396,7 +396,9 @@ impl PoolBuilder {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] for a setting outside its range, or one that [`Start::InProcess`]
-    /// cannot apply; [`Error::TooDeep`] for a fifth level of pools; [`Error::Spawn`],
+    /// cannot apply; [`Error::Codec`] if the argument of an initializer, a state or a preload
+    /// cannot be encoded; [`Error::TooDeep`] for a fifth level of pools; [`Error::TimedOut`] after
+    /// [`preload_timeout`](PoolBuilder::preload_timeout); [`Error::Spawn`],
     /// [`Error::MultiThreaded`], [`Error::NoSpace`] or [`Error::Os`] if the workers cannot be
     /// started. Workers that were already started are ended again.
     ///

@@ -229,7 +229,9 @@ impl PoolBuilder {
     /// [initializer](PoolBuilder::initializer) and before the first task. If it fails, panics or
     /// hangs, the same happens as with an initializer. After a panic in a task that had the state,
     /// the state is dropped, and `make` runs again before the next task. The state is dropped when
-    /// its worker leaves, unless the worker is killed. A later call replaces an earlier one.
+    /// its worker leaves, unless the worker is killed. It has limited time: a worker that leaves is
+    /// killed after 5 s, and after 1 s if tasks wait for its replacement. A later call replaces an
+    /// earlier one.
     ///
     /// `make` captures nothing, not even a value [of size zero](crate#functions). Its argument may
     /// hold any handle except an [`OwnedChunk`](crate::OwnedChunk), as that of an initializer.

@@ -38,7 +38,8 @@ pub struct Stats {
     pub failed: u64,
     /// Tasks that were cancelled or killed on request.
     pub cancelled: u64,
-    /// Runs that were repeated because a worker died.
+    /// Runs of tasks that were repeated because a worker died. Not the repeats of teams, loops and
+    /// products.
     pub retried: u64,
     /// Workers that have a process now.
     pub workers: usize,

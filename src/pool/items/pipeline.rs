@@ -135,6 +135,10 @@ where
                 Ok(()) => all.extend(results.drain(..).map(Ok)),
                 Err(Error::Task(error)) if !items.is_empty() => {
                     results.clear();
+                    if error == TaskError::Cancelled {
+                        // This call cancels none of them itself.
+                        self.core.check_open(&self.core.lock())?;
+                    }
                     all.extend(items.map(|_| Err(error.clone())));
                 }
                 Err(error) => return Err(error),
