@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 use std::str::FromStr;
 
@@ -45,7 +46,7 @@ pub(crate) fn run(
     main: impl FnOnce(Arguments) -> Result<(), Stop>,
 ) -> ExitCode {
     let name = usage.split(':').next().unwrap_or("example");
-    say_plainly_that_nobody_reads(name);
+    end_if_nothing_can_be_printed(name);
     let (text, code) = match Arguments::parse(usage, std::env::args().skip(1)).and_then(main) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Stop::Help) => {
@@ -59,12 +60,20 @@ pub(crate) fn run(
     ExitCode::from(code)
 }
 
-/// Makes `println!` end the program with one line, without a backtrace, if it cannot print.
-fn say_plainly_that_nobody_reads(name: &'static str) {
+/// The exit code, in a shell, of a program that SIGPIPE has ended.
+const NOBODY_READS: i32 = 128 + 13;
+
+/// Makes `println!` and `eprintln!` end the program without a backtrace if they cannot print: with
+/// one line, or without any if nobody reads.
+fn end_if_nothing_can_be_printed(name: &'static str) {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| match panic.payload().downcast_ref::<String>() {
-        Some(text) if text.starts_with("failed printing to stdout") => {
-            eprintln!("{name}: {text}");
+        Some(text) if text.starts_with("failed printing to ") => {
+            if text.contains("Broken pipe") {
+                std::process::exit(NOBODY_READS);
+            }
+            // A panic here would abort.
+            let _ = writeln!(std::io::stderr(), "{name}: {text}");
             std::process::exit(1);
         }
         _ => usual(panic),
