@@ -1,6 +1,6 @@
 //! Text, written as a JSON string.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 /// Displays text as a JSON string: in quotes, with control characters escaped.
 pub(crate) struct JsonText<'a>(pub(crate) &'a str);
@@ -8,18 +8,27 @@ pub(crate) struct JsonText<'a>(pub(crate) &'a str);
 impl fmt::Display for JsonText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("\"")?;
-        for character in self.0.chars() {
-            match character {
-                '"' | '\\' => write!(f, "\\{character}")?,
+        let mut rest = self.0;
+        while let Some(at) = rest.find(is_escaped) {
+            let (plain, from) = rest.split_at(at);
+            f.write_str(plain)?;
+            let mut characters = from.chars();
+            match characters.next().unwrap_or_default() {
+                character @ ('"' | '\\') => write!(f, "\\{character}")?,
                 '\n' => f.write_str("\\n")?,
                 '\r' => f.write_str("\\r")?,
                 '\t' => f.write_str("\\t")?,
-                control if control.is_control() => write!(f, "\\u{:04x}", u32::from(control))?,
-                other => f.write_char(other)?,
+                control => write!(f, "\\u{:04x}", u32::from(control))?,
             }
+            rest = characters.as_str();
         }
+        f.write_str(rest)?;
         f.write_str("\"")
     }
+}
+
+fn is_escaped(character: char) -> bool {
+    matches!(character, '"' | '\\') || character.is_control()
 }
 
 #[cfg(test)]

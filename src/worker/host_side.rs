@@ -331,10 +331,15 @@ impl HostSide {
         Ok(Some(Drained { seq, task, meta, bytes }))
     }
 
-    /// When task `seq`, which was the last to be drained, started, as its worker reports.
-    pub(crate) fn reported_start_ns(&self, seq: u64) -> u64 {
+    /// When the task that was the last to be drained started, as its worker reports.
+    pub(crate) fn reported_start_ns(&self, drained: &Drained) -> u64 {
+        let queues = self.queues();
+        let start_ns = match drained.meta.place {
+            Place::Inline => &queues.result(drained.seq).place,
+            Place::Ring(_) | Place::Span(_) => queues.start(drained.seq),
+        };
         // Relaxed: made visible by the commit.
-        self.queues().start(seq).load(Ordering::Relaxed)
+        start_ns.load(Ordering::Relaxed)
     }
 
     /// Requests a wake-up at the commit of task `seq`, or a later one; `u64::MAX` for none.

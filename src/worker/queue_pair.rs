@@ -108,7 +108,9 @@ pub(crate) struct ResultSlot {
     pub(crate) seq: AtomicU64,
     /// Packed [`ResultMeta`].
     pub(crate) meta: AtomicU64,
-    /// The place of the payload: position in the result ring, or offset in the arena.
+    /// The place of the payload: position in the result ring, or offset in the arena. If the
+    /// payload is in the slot, the start time of the task instead, as in `starts`: another cache
+    /// line takes as long as a short task.
     pub(crate) place: AtomicU64,
     pub(crate) inline: [AtomicU64; RESULT_INLINE_WORDS],
 }
@@ -116,7 +118,8 @@ pub(crate) struct ResultSlot {
 /// A queue pair in the arena. A new one is zero up to [`QueuePair::ZEROED_BYTES`]. The rest is
 /// not zeroed: it is read only where it was written, and zeroing takes long.
 ///
-/// `starts` has the start time of the task of each result slot: CLOCK_MONOTONIC, in nanoseconds.
+/// `starts` has the start time of the task of each result slot whose payload is elsewhere:
+/// CLOCK_MONOTONIC, in nanoseconds.
 /// The worker writes it before the commit. The host reads it for a timeline, after the commit and
 /// before it offers the slot again, and limits it to possible times.
 #[repr(C)]

@@ -156,8 +156,6 @@ impl WorkerSide {
             self.last_ns = now;
             // Relaxed: published by the phase word.
             self.queues().header.started_ns.store(now, Ordering::Relaxed);
-            // Relaxed: published by the commit.
-            self.queues().start(seq).store(now, Ordering::Relaxed);
             self.set_phase(Phase::Decoding);
             // Relaxed: made visible by the claim.
             let function = slot.function.load(Ordering::Relaxed);
@@ -227,7 +225,15 @@ impl WorkerSide {
         failpoint::hit(Point::WorkerMidCopy);
         let elapsed_ns = std::mem::take(&mut self.elapsed_ns);
         let meta = ResultMeta { status, leaving, elapsed_ns, len, place };
+        let is_inline = meta.place == Place::Inline;
         let (meta, place) = meta.pack();
+        // Relaxed: a word that this process writes.
+        let start_ns = self.queues().header.started_ns.load(Ordering::Relaxed);
+        let place = if is_inline { start_ns } else { place };
+        if !is_inline {
+            // Relaxed: published by the commit.
+            self.queues().start(seq).store(start_ns, Ordering::Relaxed);
+        }
         // Relaxed: published by the commit.
         slot.meta.store(meta, Ordering::Relaxed);
         slot.place.store(place, Ordering::Relaxed);

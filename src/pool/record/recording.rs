@@ -25,7 +25,7 @@ impl State {
             Status::Panicked => Ending::Panicked,
             _ => Ending::Codec,
         };
-        let start_ns = self.workers[index].queues.reported_start_ns(drained.seq);
+        let start_ns = self.workers[index].queues.reported_start_ns(drained);
         let elapsed_ns = drained.meta.elapsed_ns;
         let slice =
             Slice::new(call.name, entry.rules.kind, call.number, start_ns, elapsed_ns, ending);

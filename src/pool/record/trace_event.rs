@@ -1,6 +1,6 @@
 //! Events of a timeline, and their form in a Chrome trace.
 
-use std::io::Write;
+use std::fmt::{self, Write};
 
 use crate::json_text::JsonText;
 use crate::pool::record::task::TaskKind;
@@ -103,8 +103,8 @@ pub(crate) struct Formatter {
 
 impl Formatter {
     /// The beginning of a trace, with its first event. Events, and then [`TAIL`], follow.
-    pub(crate) fn head(&self, pool: &str, unix_seconds: f64) -> Vec<u8> {
-        let mut out = Vec::new();
+    pub(crate) fn head(&self, pool: &str, unix_seconds: f64) -> String {
+        let mut out = String::new();
         let version = env!("CARGO_PKG_VERSION");
         put(
             &mut out,
@@ -116,13 +116,13 @@ impl Formatter {
             ),
         );
         put(&mut out, format_args!("{}", JsonText(&format!("pool {pool}"))));
-        out.extend_from_slice(b"}}");
+        out.push_str("}}");
         out
     }
 
     /// Appends one event, after a comma.
-    pub(crate) fn event(&self, out: &mut Vec<u8>, event: &Event) {
-        out.extend_from_slice(b",\n");
+    pub(crate) fn event(&self, out: &mut String, event: &Event) {
+        out.push_str(",\n");
         match event {
             Event::Track { worker } => {
                 self.begin(out, "M", "thread_name", *worker);
@@ -132,20 +132,20 @@ impl Formatter {
             Event::Idle { worker, start_ns, end_ns } => {
                 self.begin(out, "X", "idle", *worker);
                 self.times(out, *start_ns, *end_ns);
-                out.extend_from_slice(b",\"cat\":\"idle\",\"cname\":\"grey\"}");
+                out.push_str(",\"cat\":\"idle\",\"cname\":\"grey\"}");
             }
             Event::Instant { worker, at_ns, name, text } => {
                 self.begin(out, "i", name, *worker);
                 let at = micros(at_ns.saturating_sub(self.start_ns));
                 put(out, format_args!(",\"s\":\"t\",\"cat\":\"process\",\"ts\":{at},\"args\":{{"));
-                out.extend_from_slice(b"\"reason\":");
+                out.push_str("\"reason\":");
                 put(out, format_args!("{}", JsonText(text)));
-                out.extend_from_slice(b"}}");
+                out.push_str("}}");
             }
         }
     }
 
-    fn tasks(&self, out: &mut Vec<u8>, worker: usize, slice: &Slice) {
+    fn tasks(&self, out: &mut String, worker: usize, slice: &Slice) {
         let Slice { name, kind, ending, count, number, start_ns, end_ns, busy_ns } = slice;
         let category = match kind {
             TaskKind::Single => "task",
@@ -167,13 +167,13 @@ impl Formatter {
         put(out, format_args!("\"ending\":\"{}\"}}}}", ending.text()));
     }
 
-    fn begin(&self, out: &mut Vec<u8>, phase: &str, name: &str, worker: usize) {
+    fn begin(&self, out: &mut String, phase: &str, name: &str, worker: usize) {
         put(out, format_args!("{{\"ph\":\"{phase}\",\"pid\":{},\"tid\":{worker}", self.pid));
-        out.extend_from_slice(b",\"name\":");
+        out.push_str(",\"name\":");
         put(out, format_args!("{}", JsonText(name)));
     }
 
-    fn times(&self, out: &mut Vec<u8>, start_ns: u64, end_ns: u64) {
+    fn times(&self, out: &mut String, start_ns: u64, end_ns: u64) {
         let start = micros(start_ns.saturating_sub(self.start_ns));
         let duration = micros(end_ns.saturating_sub(start_ns));
         put(out, format_args!(",\"ts\":{start},\"dur\":{duration}"));
@@ -181,10 +181,10 @@ impl Formatter {
 }
 
 /// The end of a trace.
-pub(crate) const TAIL: &[u8] = b"\n]}\n";
+pub(crate) const TAIL: &str = "\n]}\n";
 
-fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    // Writing to a vector never fails.
+fn put(out: &mut String, text: fmt::Arguments<'_>) {
+    // Writing to a string never fails.
     let _ = out.write_fmt(text);
 }
 
@@ -195,8 +195,8 @@ fn micros(ns: u64) -> Micros {
     Micros(ns)
 }
 
-impl std::fmt::Display for Micros {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
     }
 }

@@ -67,9 +67,9 @@ impl TraceFile {
         let file = file::create(path, "a regular file for a timeline")?;
         let formatter = Formatter { pid: process::pid(), start_ns: clock::now_ns() };
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let head = formatter.head(pool, unix.as_secs_f64());
+        let mut head = formatter.head(pool, unix.as_secs_f64());
         let mut trace = Trace { file, path: shown, formatter, end: 0, events: 0 };
-        trace.append(head)?;
+        trace.append(&mut head)?;
         let (sender, receiver) = sync_channel(WAITING_MAX);
         let result = Arc::new(Mutex::new(Ok(TraceTotals::default())));
         let for_thread = Arc::clone(&result);
@@ -132,7 +132,7 @@ struct Trace {
 
 impl Trace {
     fn write_all(mut self, receiver: &Receiver<Vec<Event>>) -> Result<TraceTotals> {
-        let mut out = Vec::new();
+        let mut out = String::new();
         let mut written = Ok(());
         while let Ok(events) = receiver.recv() {
             if written.is_err() {
@@ -141,18 +141,21 @@ impl Trace {
             for event in &events {
                 self.formatter.event(&mut out, event);
             }
-            written = self.append(std::mem::take(&mut out));
+            written = self.append(&mut out);
             self.events += if written.is_ok() { events.len() as u64 } else { 0 };
         }
         let bytes = self.end + TAIL.len() as u64;
         written.map(|()| TraceTotals { events: self.events, bytes, ..TraceTotals::default() })
     }
 
-    /// Writes `bytes` and a tail over the old tail; restores the old one if that fails.
-    fn append(&mut self, mut bytes: Vec<u8>) -> Result<()> {
-        let len = bytes.len() as u64;
-        bytes.extend_from_slice(TAIL);
-        match self.file.write_all_at(&bytes, self.end) {
+    /// Writes `text`, which is empty then, and a tail over the old tail; restores the old one if
+    /// that fails.
+    fn append(&mut self, text: &mut String) -> Result<()> {
+        let len = text.len() as u64;
+        text.push_str(TAIL);
+        let written = self.file.write_all_at(text.as_bytes(), self.end);
+        text.clear();
+        match written {
             Ok(()) => {
                 self.end += len;
                 Ok(())
@@ -167,7 +170,7 @@ impl Trace {
     /// Restores the tail. A failure is ignored: it cannot be repaired.
     fn restore(&self) {
         if self.end > 0 {
-            let _ = self.file.write_all_at(TAIL, self.end);
+            let _ = self.file.write_all_at(TAIL.as_bytes(), self.end);
             let _ = self.file.set_len(self.end + TAIL.len() as u64);
         }
     }
