@@ -59,6 +59,10 @@ fn pca(arguments: &Arguments) -> Result<(), Stop> {
             "a table of {shape} has no variance; give 2 rows or more"
         )));
     }
+    if let Some(at) = table.as_slice().iter().position(|x| !x.is_finite()) {
+        let (x, row, column) = (table.as_slice()[at], at / columns, at % columns);
+        return Err(Stop::usage(format!("{x} in row {row}, column {column} of the table")));
+    }
     center(&pool, &mut table)?;
     let bar = report::bar(repeat, !arguments.has("json"));
     let (svd, timing) = Timing::of(repeat, || {

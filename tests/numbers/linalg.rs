@@ -6,6 +6,7 @@ use brigade::{Error, Matrix, MatrixMut, Norm, Pool, Scalar, SharedArray, Start, 
 
 mod extremes;
 mod faults;
+mod modes;
 
 /// A number in -1..1 that looks random (SplitMix64).
 fn noise(i: usize) -> f64 {

@@ -55,6 +55,8 @@ impl Pool {
     /// the operands, so a sum that is much smaller than that product has few correct digits. For a
     /// short operand [`Pool::convolve`] is faster and more accurate.
     ///
+    /// Not-a-number or an infinity in an operand makes every sum not a number.
+    ///
     /// The call needs memory for 4 arrays of the length of the full convolution, padded by up to
     /// two fifths to a fast length, besides the result. If a worker dies, its step is repeated as
     /// often as the pool has retries.

@@ -7,7 +7,7 @@ use crate::compute::linalg::lent_array::LentArray;
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar, SharedMatrix};
 use crate::error::Result;
 use crate::kernel::linalg::{self, MatrixFactors, Pivots, Stack, Triangle};
-use crate::kernel::matmul::{SHARED_NS, Strided};
+use crate::kernel::matmul::{Kernel, SHARED_NS, Strided};
 use crate::kernel::{FloatMode, PeerDied, SingleThread, Team};
 use crate::object::source::Source;
 use crate::pool::record::task::Rules;
@@ -111,6 +111,8 @@ pub(super) struct LinalgCall<'c> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct StepDescriptor {
     step: Step,
+    /// The host's, so that all members compute the same bits.
+    kernel: Kernel,
     inputs: Vec<SharedMatrix>,
     output: SharedMatrix,
     pivots: Option<Source>,
@@ -166,6 +168,7 @@ impl<'c> LinalgCall<'c> {
         }
         let descriptor = StepDescriptor {
             step,
+            kernel: Kernel::best(),
             inputs: inputs.iter().map(Matrix::shared).collect::<Result<_>>()?,
             output: output.shared()?,
             pivots: pivots.as_ref().map(LentArray::source),
@@ -194,6 +197,7 @@ fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result
             output: descriptor.output.place.in_array(output.as_ptr().cast::<T>()),
             pivots: pivots.as_ref().map_or(std::ptr::null_mut(), |found| found.as_ptr().cast()),
         };
+        let _kernel = descriptor.kernel.choose();
         // SAFETY: the host checked shapes and places and borrows the operands, the output
         // exclusively, until no task of the job is left; the sources are as long as the arrays; all
         // members get the same argument, and a job's counters begin at zero.

@@ -4,7 +4,7 @@ use crate::array::SharedArray;
 use crate::compute::linalg::job::{Known, LinalgCall, Operands, Step};
 use crate::compute::linalg::lent_array::LentArray;
 use crate::compute::linalg::operands::{
-    check_finite, check_system, is_finite, solve_factored, solve_vector, square,
+    check_finite, check_system, is_finite, is_finite_matrix, solve_factored, solve_vector, square,
 };
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
 use crate::error::{Error, Result};
@@ -60,6 +60,9 @@ pub(super) fn factor<T: Scalar>(
         output: MatrixMut::from(&mut factors),
         pivots: Some(LentArray::Written(&mut pivots)),
     };
+    if size == 0 {
+        return Ok(Lu { factors, pivots, norm: 0.0, unit: 1.0 });
+    }
     let alone_ns = matmul::alone_ns::<T>(m, n, size) / 3.0;
     let report = LinalgCall::new(pool, "brigade::Pool::lu").run(Step::Lu, operands, alone_ns)?;
     let (mut norm, mut unit) = (report.norm, 1.0);
@@ -86,6 +89,9 @@ fn check_factors<T: Scalar>(operation: &'static str, factors: &Matrix<'_, T>) ->
     if m == n && (0..m).all(|i| factors.element(i, i).to_f64().is_finite()) {
         return Ok(());
     }
+    if is_finite_matrix(factors, false) {
+        return Ok(());
+    }
     check_finite(operation, "the factors", factors, |_, _| true)
 }
 
@@ -96,9 +102,14 @@ pub(super) fn factor_in_place<T: Scalar>(
 ) -> Result<SharedArray<u64>> {
     let operation = "lu_in_place";
     let mut a = a.single(operation)?;
-    check_finite(operation, "the matrix", &a.as_matrix(), |_, _| true)?;
+    if !is_finite_matrix(&a.as_matrix(), false) {
+        check_finite(operation, "the matrix", &a.as_matrix(), |_, _| true)?;
+    }
     let (m, n) = (a.place.rows, a.place.cols);
     let mut pivots = SharedArray::for_overwrite([m.min(n)])?;
+    if pivots.is_empty() {
+        return Ok(pivots);
+    }
     let operands = Operands {
         inputs: Vec::new(),
         output: a.reborrow(),
@@ -179,6 +190,7 @@ impl<T: Scalar> Lu<T> {
     /// ```
     #[must_use]
     pub fn singular_pivot(&self) -> Option<usize> {
+        let _mode = FloatMode::standard();
         self.diagonal().position(|pivot| pivot == T::ZERO)
     }
 
@@ -229,6 +241,7 @@ impl<T: Scalar> Lu<T> {
     /// ```
     pub fn sign_ln_det(&self) -> Result<(f64, f64)> {
         square("sign_ln_det", Matrix::from(&self.factors))?;
+        let _mode = FloatMode::standard();
         let sign = if self.swaps_are_odd() { -1.0 } else { 1.0 };
         Ok(self.diagonal().fold((sign, 0.0), |(sign, ln), pivot| {
             let pivot = pivot.to_f64();

@@ -65,6 +65,9 @@ impl Pool {
         norm: Norm,
     ) -> Result<f64> {
         let a = a.into().single("matrix_norm")?.local();
+        if a.rows == 0 || a.cols == 0 {
+            return Ok(0.0);
+        }
         let (a, of): (_, unsafe fn(_) -> f64) = match norm {
             Norm::One => (a, norm_1::<T>),
             Norm::Inf => (a.transposed(), norm_1::<T>),

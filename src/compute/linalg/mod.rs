@@ -131,7 +131,7 @@ impl Pool {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn cholesky<'p, T: Scalar>(&'p self, a: impl Into<Matrix<'p, T>>) -> Result<Cholesky<T>> {
-        cholesky::factor(self, a.into())
+        cholesky::factor(self, "cholesky", a.into())
     }
 
     /// [`lu`](Pool::lu) in place: both factors replace A, see [`Lu::factors`]. Returns the pivots,
@@ -211,6 +211,6 @@ impl Pool {
     ) -> Result<SharedArray<T>> {
         let (a, b) = (a.into(), b.into());
         operands::check_system("solve_spd", &a, &b)?;
-        cholesky::factor(self, a)?.solve(self, b)
+        cholesky::factor(self, "solve_spd", a)?.solve(self, b)
     }
 }

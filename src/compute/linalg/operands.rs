@@ -6,9 +6,10 @@ use crate::compute::linalg::job::{Known, LinalgCall, Operands, Step};
 use crate::compute::linalg::lent_array::LentArray;
 use crate::compute::matmul::{Matrix, MatrixBase, MatrixMut, Scalar};
 use crate::error::{Error, Result};
-use crate::kernel::SingleThread;
+use crate::kernel::linalg::orthogonal::magnitude;
 use crate::kernel::linalg::{self, MatrixFactors, Pivots};
 use crate::kernel::matmul::{self, Strided};
+use crate::kernel::{FloatMode, SingleThread};
 use crate::pool::Pool;
 
 /// A single matrix that is square.
@@ -64,6 +65,9 @@ pub(super) fn check_finite<T: Scalar>(
     is_read: impl Fn(usize, usize) -> bool,
 ) -> Result<()> {
     let place = a.clone().local();
+    if place.cols == 0 {
+        return Ok(());
+    }
     for i in 0..place.rows {
         for j in (0..place.cols).filter(|&j| is_read(i, j)) {
             // SAFETY: the element lies within those of the matrix, which borrows them.
@@ -154,6 +158,13 @@ pub(super) fn solve_vector<T: Scalar>(
     };
     // SAFETY: the sizes fit, checked above; factors and pivots are borrowed, and `x` exclusively.
     unsafe { linalg::solve(factors, b, b, &SingleThread::default()) };
+}
+
+/// Whether no element of a matrix is NaN or an infinity; with `lower`, none from the diagonal down.
+pub(super) fn is_finite_matrix<T: Scalar>(a: &Matrix<'_, T>, lower: bool) -> bool {
+    let _mode = FloatMode::standard();
+    // SAFETY: the place lies within the elements, checked in `MatrixBase`, which are borrowed.
+    unsafe { magnitude(&a.clone().local(), lower) }.is_some()
 }
 
 /// Whether no element is NaN or an infinity.

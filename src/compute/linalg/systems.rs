@@ -4,7 +4,7 @@ use crate::array::SharedArray;
 use crate::compute::linalg::job::{Known, LinalgCall, Operands, Step};
 use crate::compute::linalg::lu;
 use crate::compute::linalg::operands::{
-    check_finite, check_members, check_system, is_finite, solve_factored,
+    check_finite, check_members, check_system, is_finite, is_finite_matrix, solve_factored,
 };
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
 use crate::error::{Error, Result};
@@ -81,10 +81,13 @@ impl<T: Scalar> System<'_, T> {
         let mut x = lu.solve(pool, b.clone())?;
         let (rows, cols) = (b.place.rows, b.place.cols);
         for _ in 0..refinements {
-            let mut residual = SharedArray::from_fn([rows, cols], |[i, j]| b.element(i, j))?;
             let solution = Matrix::strided(&x, 0, [rows, cols], [cols.cast_signed(), 1])?;
-            let product = pool.product(a.clone(), solution).alpha(-T::ONE).beta(T::ONE);
-            product.run_into(&mut residual)?;
+            // Not `B - A X` in place: that would not be repeated after a death.
+            let product = pool.matmul(a.clone(), solution)?;
+            let residual = {
+                let _mode = FloatMode::standard();
+                SharedArray::from_fn([rows, cols], |[i, j]| b.element(i, j) - product[[i, j]])?
+            };
             let mut refined = match lu.solve(pool, &residual) {
                 Err(Error::NotFinite { .. }) => break,
                 correction => correction?,
@@ -167,11 +170,16 @@ impl Pool {
     ) -> Result<SharedArray<T>> {
         let (operation, t, b) = ("triangular_solve", t.into(), b.into());
         check_system(operation, &t, &b)?;
-        check_finite(operation, "the matrix", &t, |i, j| triangle.reads(i, j))?;
+        let lower = if triangle.is_lower() { t.clone() } else { t.clone().transposed() };
+        if !is_finite_matrix(&lower, true) {
+            check_finite(operation, "the matrix", &t, |i, j| triangle.reads(i, j))?;
+        }
+        let mode = FloatMode::standard();
         let is_zero = |&i: &usize| t.element(i, i) == T::ZERO;
         if let Some(pivot) = (0..t.place.rows).find(|i| !triangle.is_unit() && is_zero(i)) {
             return Err(Error::Singular { operation, member: None, pivot });
         }
+        drop(mode);
         let call = (self, operation, "brigade::Pool::triangular_solve");
         solve_factored(call, Known::Triangular(triangle), t, None, b)
     }
@@ -219,7 +227,7 @@ impl Pool {
         };
         let rank = shape.dims().len();
         let mut x = SharedArray::for_overwrite(shape)?;
-        if count == 0 {
+        if count == 0 || size == 0 {
             return Ok(x);
         }
         let all = MatrixMut::from(&mut x);

@@ -137,17 +137,30 @@ unsafe fn copy_triangle<T: Float>(from: Strided<*mut T>, to: Strided<*mut T>, te
     // Line by line, in rows or columns, whichever are contiguous.
     let by_rows = to.row_stride != 1;
     let (from, to) = if by_rows { (from, to) } else { (from.transposed(), to.transposed()) };
-    for line in shares(team, COPIED, size, LINES).flatten() {
-        let (kept, cleared) =
-            if by_rows { (0..line + 1, line + 1..size) } else { (line..size, 0..line) };
+    for lines in shares(team, COPIED, size, LINES) {
+        // A block that is kept whole, and line by line the rest, with its corner on the diagonal.
+        let block = if by_rows { 0..lines.start } else { lines.end..size };
+        let part = |a: Strided<*mut T>| a.part(lines.clone(), block.clone());
         if from != to {
-            let part = |a: Strided<*mut T>| a.part(line..line + 1, kept.clone());
             // SAFETY: the caller's conditions; the counter gives each line to one member.
             unsafe { copy(part(from), part(to)) };
         }
-        for j in cleared {
-            // SAFETY: the element exists, and as above.
-            unsafe { to.at(line, j).write(T::ZERO) };
+        for line in lines.clone() {
+            let (kept, cleared) = if by_rows {
+                (lines.start..line + 1, line + 1..size)
+            } else {
+                (line..lines.end, 0..line)
+            };
+            for j in kept {
+                // SAFETY: the element exists, and the caller guarantees it.
+                let element = unsafe { from.at(line, j).read() };
+                // SAFETY: the element exists, and as above.
+                unsafe { to.at(line, j).write(element) };
+            }
+            for j in cleared {
+                // SAFETY: as above.
+                unsafe { to.at(line, j).write(T::ZERO) };
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::kernel::SingleThread;
-use crate::kernel::matmul::{Float, Gemm, Strided, multiply};
+use crate::kernel::matmul::{Float, Gemm, Kernel, Strided, multiply};
 
 /// `C = C - A B`
 ///
@@ -16,7 +16,8 @@ pub(super) unsafe fn subtract_product<T: Float>(
     b: Strided<*mut T>,
     c: Strided<*mut T>,
 ) {
-    let gemm = Gemm { alpha: -T::ONE, beta: T::ONE, ..Gemm::new(a, b, c) };
+    let kernel = Kernel::chosen();
+    let gemm = Gemm { kernel, alpha: -T::ONE, beta: T::ONE, ..Gemm::new(a, b, c) };
     // SAFETY: the caller's conditions; a team of one needs no scratch memory.
     let outcome = unsafe { multiply(&gemm, std::ptr::null_mut(), 1, &SingleThread::default()) };
     debug_assert!(outcome.is_ok(), "a team of one has no peer that dies");

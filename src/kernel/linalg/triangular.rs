@@ -42,7 +42,8 @@ pub enum Triangle {
 }
 
 impl Triangle {
-    fn is_lower(self) -> bool {
+    /// Whether what lies below the diagonal is read.
+    pub(crate) fn is_lower(self) -> bool {
         matches!(self, Triangle::Lower | Triangle::UnitLower)
     }
 

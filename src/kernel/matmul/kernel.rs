@@ -1,5 +1,6 @@
 //! The choice of instruction set, and the element types.
 
+use std::cell::Cell;
 use std::fmt::{self, Debug};
 use std::ops::{Add, Div, Mul, Neg, Sub};
 use std::sync::OnceLock;
@@ -128,6 +129,34 @@ impl Kernel {
             let forced = forced.and_then(|name| Kernel::named(&name));
             forced.or_else(|| Kernel::all().next()).unwrap_or(Kernel(InstructionSet::Portable))
         })
+    }
+
+    /// Products of this thread for which nobody names a kernel use this one while the guard lives.
+    ///
+    /// A step of linear algebra has many products, in many functions. All members of its team use
+    /// the kernel of the host, so that they compute the same bits.
+    pub(crate) fn choose(self) -> ChosenKernel {
+        ChosenKernel(CHOSEN.replace(Some(self)))
+    }
+
+    /// The kernel that [`choose`](Kernel::choose) has set for this thread, or the best one.
+    pub(crate) fn chosen() -> Kernel {
+        CHOSEN.get().unwrap_or_else(Kernel::best)
+    }
+}
+
+thread_local! {
+    static CHOSEN: Cell<Option<Kernel>> = const { Cell::new(None) };
+}
+
+/// Restores the choice of before when it is dropped; see [`Kernel::choose`].
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct ChosenKernel(Option<Kernel>);
+
+impl Drop for ChosenKernel {
+    fn drop(&mut self) {
+        CHOSEN.set(self.0);
     }
 }
 

@@ -109,6 +109,21 @@ fn errors_name_the_call_and_come_before_the_work() {
                 assert!(!error.to_string().contains("matmul"), "{error}");
             }
         }
+        let names = [
+            ("solve_spd", pool.solve_spd(&bad, &b).map(|_| ()).unwrap_err()),
+            (
+                "cholesky_in_place",
+                pool.cholesky_in_place(&mut bad.try_clone().unwrap()).unwrap_err(),
+            ),
+            ("eigvalsh", pool.eigvalsh(&bad).map(|_| ()).unwrap_err()),
+            ("singular_values", pool.singular_values(&bad).map(|_| ()).unwrap_err()),
+        ];
+        for (call, error) in names {
+            assert!(error.to_string().starts_with(call), "{call}: {error}");
+        }
+        let stack = SharedArray::from_fn([2, 3, 4], |_| 1.0).unwrap();
+        let error = pool.lstsq(&stack, &b).unwrap_err();
+        assert!(matches!(error, Error::InvalidArgument { .. }), "{error}");
         let rectangular = SharedArray::from_fn([2, 3], |_| 1.0).unwrap();
         let error = pool.lu(&rectangular).unwrap().sign_ln_det().unwrap_err();
         assert!(matches!(error, Error::ShapeMismatch { operation: "sign_ln_det", .. }), "{error}");
@@ -124,5 +139,36 @@ fn a_refinement_that_overflows_keeps_the_solution() {
         let b = SharedArray::from_slice(&[1e308; 3]).unwrap();
         let refined = pool.system(&a, &b).refine(3).run().unwrap();
         assert_eq!(refined.as_slice(), [1.0, 1.0, -1.0]);
+    });
+}
+
+#[test]
+fn matrices_of_huge_extent_without_elements_take_no_time() {
+    alone(|| {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let huge = 1 << 59;
+        let tall = SharedArray::<f64>::zeroed([huge, 0]).unwrap();
+        let wide = SharedArray::<f64>::zeroed([0, huge]).unwrap();
+        for a in [&tall, &wide] {
+            for norm in [Norm::One, Norm::Inf, Norm::Max, Norm::Frobenius] {
+                assert_eq!(pool.matrix_norm(a, norm).unwrap(), 0.0);
+            }
+            assert!(pool.lu(a).unwrap().pivots().is_empty());
+            assert!(pool.lu_in_place(&mut a.try_clone().unwrap()).unwrap().is_empty());
+            assert!(pool.qr(a).unwrap().r().unwrap().is_empty());
+        }
+        let stack = SharedArray::<f64>::zeroed([huge, 0, 0]).unwrap();
+        assert!(pool.solve_batch(&stack, &tall).unwrap().is_empty());
+    });
+}
+
+#[test]
+fn workers_share_the_decomposition_of_a_tall_matrix() {
+    alone(|| {
+        let pool = Pool::builder().workers(2).build().unwrap();
+        let a = super::random(20_000, 16, 1);
+        let before = pool.stats().submitted;
+        pool.svd(&a).unwrap();
+        assert!(pool.stats().submitted > before);
     });
 }

@@ -23,6 +23,12 @@ fn a_factorisation_is_repeated_after_a_death_but_not_in_place() {
         with_deaths_in_it(&repeating, || {
             assert!(repeating.cholesky(&spd).unwrap().factor() == factor.factor());
         });
+        let b = random(700, 1, 2);
+        let system = || repeating.system(&a, &b).refine(1);
+        let x = system().run().unwrap();
+        with_deaths_in_it(&repeating, || {
+            assert!(system().run().unwrap().as_slice() == x.as_slice());
+        });
         let mut died = 0;
         for delay_us in [0, 300, 1000, 3000] {
             let delay = Duration::from_micros(delay_us);

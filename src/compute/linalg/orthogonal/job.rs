@@ -13,8 +13,8 @@ use crate::error::Result;
 use crate::kernel::linalg::orthogonal::{
     Carver, EighMemory, Operand, QrMemory, SvdMemory, Transpose, apply_q, eigh, magnitude, qr, svd,
 };
-use crate::kernel::matmul::{SHARED_NS, Strided};
-use crate::kernel::{PeerDied, SingleThread, Team};
+use crate::kernel::matmul::{Kernel, SHARED_NS, Strided};
+use crate::kernel::{FloatMode, PeerDied, SingleThread, Team};
 use crate::object::source::Source;
 use crate::pool::{CodecError, Invocation, Pool, TeamDescriptor, TeamJob, take_part};
 use crate::sys::mmap::Access;
@@ -88,6 +88,8 @@ pub(super) struct OrthogonalCall<'m, T> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct StepDescriptor {
     step: Step,
+    /// The host's, so that all members compute the same bits.
+    kernel: Kernel,
     shape: [usize; 2],
     input: Option<SharedMatrix>,
     outputs: Vec<SharedMatrix>,
@@ -143,6 +145,7 @@ impl<T: Scalar> OrthogonalCall<'_, T> {
         }
         let descriptor = StepDescriptor {
             step,
+            kernel: Kernel::best(),
             shape,
             input: input.as_ref().map(Matrix::shared).transpose()?,
             outputs: outputs.iter().map(MatrixMut::shared).collect::<Result<_>>()?,
@@ -169,7 +172,7 @@ impl<T: Scalar> OrthogonalCall<'_, T> {
 fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
     let (team, descriptor) = invocation.argument::<(TeamDescriptor, StepDescriptor)>()?;
     take_part(invocation, team, |invocation, member| {
-        let StepDescriptor { step, shape, input, outputs, memories } = &descriptor;
+        let StepDescriptor { step, kernel, shape, input, outputs, memories } = &descriptor;
         let needed = step.memory_needed::<T>(*shape);
         if memories.each_ref().map(|memory| memory.1) != needed {
             return Err(CodecError::Argument(format!("memory of other sizes: {descriptor:?}")));
@@ -193,6 +196,7 @@ fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result
             memory: memory.as_ptr().cast(),
             wide: wide.as_ptr().cast(),
         };
+        let _kernel = kernel.choose();
         // SAFETY: the host checked shapes and places and borrows the operands, outputs and memory
         // exclusively unless the step only reads it, until no task of the job is left; the sources
         // are as long as the arrays; all members get the same argument, and a job's counters begin
@@ -257,6 +261,7 @@ pub(super) fn scale_of<T: Scalar>(
     a: &Matrix<'_, T>,
     lower: bool,
 ) -> Result<f64> {
+    let _mode = FloatMode::standard();
     // SAFETY: the place lies within the elements, checked in `MatrixBase`, which are borrowed.
     let most = unsafe { magnitude(&a.clone().local(), lower) };
     let Some(most) = most else {

@@ -92,7 +92,7 @@ impl Pool {
         a: impl Into<Matrix<'p, T>>,
         b: impl Into<Matrix<'p, T>>,
     ) -> Result<SharedArray<T>> {
-        let (a, b) = (a.into(), b.into());
+        let (a, b) = (a.into().single("lstsq")?, b.into());
         qr::check_right("lstsq", a.place.shape(), &b)?;
         qr::factor(self, "lstsq", a)?.solve_as(self, "lstsq", b)
     }
@@ -154,7 +154,7 @@ impl Pool {
         &'p self,
         a: impl Into<Matrix<'p, T>>,
     ) -> Result<SharedArray<T>> {
-        Ok(spectra::eigenvalues(self, a.into(), false)?.0)
+        Ok(spectra::eigenvalues(self, "eigvalsh", a.into(), false)?.0)
     }
 
     /// The singular value decomposition: `A = U S V^T`.
@@ -213,6 +213,6 @@ impl Pool {
         &'p self,
         a: impl Into<Matrix<'p, T>>,
     ) -> Result<SharedArray<T>> {
-        Ok(spectra::singular_values(self, a.into(), false)?.0)
+        Ok(spectra::singular_values(self, "singular_values", a.into(), false)?.0)
     }
 }

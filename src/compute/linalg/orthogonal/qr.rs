@@ -9,6 +9,7 @@ use crate::compute::linalg::orthogonal::job::{
 };
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
 use crate::error::{Error, Result};
+use crate::kernel::FloatMode;
 use crate::kernel::linalg::orthogonal::{Carver, QrMemory, Transpose};
 use crate::kernel::linalg::{Triangle, inverse_norm_1};
 use crate::kernel::matmul;
@@ -53,6 +54,9 @@ pub(super) fn factor<T: Scalar>(
     let scale = scale_if_extreme(operation, "the matrix", &a)?;
     let shape @ [m, n] = a.place.shape();
     let (name, step, input) = ("brigade::Pool::qr", Step::Qr(scale), Some(a));
+    if m == 0 {
+        return Ok(Qr { shape, scale, memory: SharedArray::for_overwrite([0])? });
+    }
     let mut memory = OrthogonalCall::new_memory(step, shape)?;
     let call = OrthogonalCall { pool, name, step, shape, input, outputs: Vec::new() };
     call.run(LentArray::Written(&mut memory), shared_ns::<T>(m, n, m.min(n)))?;
@@ -112,6 +116,7 @@ impl<T: Scalar> Qr<T> {
     /// ```
     pub fn r(&self) -> Result<SharedArray<T>> {
         let place = self.r_matrix()?.place;
+        let _mode = FloatMode::standard();
         let elements = self.memory.as_slice();
         let element = |i, j| rescaled(elements[place.at(i, j)], 1.0, self.scale);
         let r = SharedArray::from_fn(place.shape(), |[i, j]| element(i, j))?;
@@ -260,6 +265,7 @@ impl<T: Scalar> Qr<T> {
     /// such part vanishes, but R with columns of length 1 is singular up to rounding, it is the
     /// column with the least part.
     fn dependent_column(&self, r: &Matrix<'_, T>) -> Option<usize> {
+        let _mode = FloatMode::standard();
         let (elements, [m, n]) = (self.memory.as_slice(), self.shape);
         let at = |i, j| elements[r.place.at(i, j)].to_f64();
         // A dot product of m rounded elements has an error of about sqrt(m) units.
@@ -310,6 +316,9 @@ impl<T: Scalar> Qr<T> {
         b: Option<Matrix<'_, T>>,
         mut product: SharedArray<T>,
     ) -> Result<(SharedArray<T>, f64)> {
+        if self.shape[0] == 0 {
+            return Ok((product, 1.0));
+        }
         let scale = match &b {
             Some(b) => scale_if_extreme(operation, "the right-hand side", b)?,
             None => 1.0,
@@ -336,6 +345,7 @@ fn unscaled<T: Scalar>(
     down: f64,
 ) -> Result<SharedArray<T>> {
     if up != down {
+        let _mode = FloatMode::standard();
         x.as_mut_slice().iter_mut().for_each(|x| *x = rescaled(*x, up, down));
         scale_of(operation, "the result", &Matrix::from(&x), false)?;
     }

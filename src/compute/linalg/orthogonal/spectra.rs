@@ -7,7 +7,7 @@ use crate::compute::linalg::orthogonal::job::{OrthogonalCall, Step, scale_of};
 use crate::compute::linalg::orthogonal::qr::check_right;
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
 use crate::error::Result;
-use crate::kernel::matmul;
+use crate::kernel::{FloatMode, matmul};
 use crate::pool::Pool;
 
 /// The barriers of a column of a reduction take a member about this long.
@@ -101,6 +101,7 @@ impl<T: Scalar> Svd<T> {
     /// ```
     #[must_use]
     pub fn rank(&self, tolerance: f64) -> usize {
+        let _mode = FloatMode::standard();
         let values = self.values.as_slice();
         let least = values.first().map_or(0.0, |most| tolerance.max(0.0) * most.to_f64());
         values.iter().take_while(|value| value.to_f64() > least).count()
@@ -153,9 +154,11 @@ impl<T: Scalar> Svd<T> {
         let u = Matrix::from(&self.u).columns(..rank)?;
         let mut parts = product(u.transposed(), b)?;
         let cols = parts.len() / rank.max(1);
+        let mode = FloatMode::standard();
         for (index, part) in parts.as_mut_slice().iter_mut().enumerate() {
             *part = *part / self.values[[index / cols.max(1)]];
         }
+        drop(mode);
         let x = product(Matrix::from(&self.v).columns(..rank)?, Matrix::from(&parts))?;
         scale_of("solve", "the solution", &Matrix::from(&x), false)?;
         Ok(x)
@@ -180,7 +183,9 @@ impl<T: Scalar> Svd<T> {
     /// ```
     pub fn pinv(&self, pool: &Pool, tolerance: f64) -> Result<SharedArray<T>> {
         let (rank, n) = (self.rank(tolerance), self.v.shape().dims()[0]);
+        let mode = FloatMode::standard();
         let divided = SharedArray::from_fn([n, rank], |[i, j]| self.v[[i, j]] / self.values[[j]])?;
+        drop(mode);
         let u = Matrix::from(&self.u).columns(..rank)?;
         let inverse = pool.matmul(&divided, u.transposed())?;
         scale_of("pinv", "the result", &Matrix::from(&inverse), false)?;
@@ -188,9 +193,11 @@ impl<T: Scalar> Svd<T> {
     }
 }
 
-/// The time of a decomposition by one worker, as far as it decides about a team.
-fn shared_ns<T: Scalar>(n: usize) -> f64 {
-    PRODUCTS * matmul::alone_ns::<T>(n, n, n) - NS_A_COLUMN * n as f64
+/// The time of a decomposition of an m x n matrix by one worker, as far as it decides about a team.
+fn shared_ns<T: Scalar>(m: usize, n: usize) -> f64 {
+    // Half of the time of QR, and of the product by Q: see `qr`.
+    let of_tall = if m > n { matmul::alone_ns::<T>(m, n, n) } else { 0.0 };
+    of_tall + PRODUCTS * matmul::alone_ns::<T>(n, n, n) - NS_A_COLUMN * n as f64
 }
 
 /// Values, and the matrices of vectors that were asked for.
@@ -198,18 +205,19 @@ type Spectrum<T> = (SharedArray<T>, Vec<SharedArray<T>>);
 
 /// Eigenvalues and eigenvectors.
 pub(super) fn eigh<T: Scalar>(pool: &Pool, a: Matrix<'_, T>) -> Result<Eigh<T>> {
-    let (values, mut vectors) = eigenvalues(pool, a, true)?;
+    let (values, mut vectors) = eigenvalues(pool, "eigh", a, true)?;
     Ok(Eigh { values, vectors: vectors.remove(0) })
 }
 
 /// Eigenvalues, and eigenvectors if they are asked for.
 pub(super) fn eigenvalues<T: Scalar>(
     pool: &Pool,
+    operation: &'static str,
     a: Matrix<'_, T>,
     with_vectors: bool,
 ) -> Result<Spectrum<T>> {
-    let a = square("eigh", a)?;
-    let step = Step::Eigh(scale_of("eigh", "the matrix", &a, true)?);
+    let a = square(operation, a)?;
+    let step = Step::Eigh(scale_of(operation, "the matrix", &a, true)?);
     let shape @ [n, _] = a.place.shape();
     let mut memory = OrthogonalCall::new_memory(step, shape)?;
     let mut vectors = Vec::new();
@@ -219,13 +227,13 @@ pub(super) fn eigenvalues<T: Scalar>(
     let outputs = vectors.iter_mut().map(MatrixMut::from).collect();
     let (name, input) = ("brigade::Pool::eigh", Some(a));
     let call = OrthogonalCall { pool, name, step, shape, input, outputs };
-    call.run(LentArray::Written(&mut memory), shared_ns::<T>(n))?;
-    Ok((values("eigh", &memory, n)?, vectors))
+    call.run(LentArray::Written(&mut memory), shared_ns::<T>(n, n))?;
+    Ok((values(operation, &memory, n)?, vectors))
 }
 
 /// Singular values and vectors.
 pub(super) fn svd<T: Scalar>(pool: &Pool, a: Matrix<'_, T>) -> Result<Svd<T>> {
-    let (values, mut vectors) = singular_values(pool, a, true)?;
+    let (values, mut vectors) = singular_values(pool, "svd", a, true)?;
     let u = vectors.remove(0);
     Ok(Svd { u, values, v: vectors.remove(0) })
 }
@@ -233,11 +241,12 @@ pub(super) fn svd<T: Scalar>(pool: &Pool, a: Matrix<'_, T>) -> Result<Svd<T>> {
 /// Singular values, and U and V if they are asked for.
 pub(super) fn singular_values<T: Scalar>(
     pool: &Pool,
+    operation: &'static str,
     a: Matrix<'_, T>,
     with_vectors: bool,
 ) -> Result<Spectrum<T>> {
-    let a = a.single("svd")?;
-    let step = Step::Svd(scale_of("svd", "the matrix", &a, false)?);
+    let a = a.single(operation)?;
+    let step = Step::Svd(scale_of(operation, "the matrix", &a, false)?);
     let is_wide = a.place.rows < a.place.cols;
     // The kernel decomposes tall matrices: A^T = V S U^T.
     let a = if is_wide { a.transposed() } else { a };
@@ -250,11 +259,11 @@ pub(super) fn singular_values<T: Scalar>(
     let outputs = vectors.iter_mut().map(MatrixMut::from).collect();
     let (name, input) = ("brigade::Pool::svd", Some(a));
     let call = OrthogonalCall { pool, name, step, shape, input, outputs };
-    call.run(LentArray::Written(&mut memory), shared_ns::<T>(n))?;
+    call.run(LentArray::Written(&mut memory), shared_ns::<T>(m, n))?;
     if is_wide {
         vectors.reverse();
     }
-    Ok((values("svd", &memory, n)?, vectors))
+    Ok((values(operation, &memory, n)?, vectors))
 }
 
 /// The values, from the beginning of the memory.

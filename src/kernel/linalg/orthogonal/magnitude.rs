@@ -41,6 +41,9 @@ vectorized! {
 /// - The matrix is valid for reading, and nothing writes to it.
 pub(crate) unsafe fn magnitude<T: Float>(a: &Strided<*mut T>, lower: bool) -> Option<T> {
     let mut most = T::ZERO;
+    if a.rows == 0 || a.cols == 0 {
+        return Some(most);
+    }
     let by_columns = a.row_stride == 1;
     let lines = if by_columns { a.cols } else { a.rows };
     let mut copy = Vec::new();

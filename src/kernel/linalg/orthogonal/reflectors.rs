@@ -12,10 +12,12 @@ use serde::{Deserialize, Serialize};
 use super::phases::Phases;
 use super::shared_columns::{Carver, SharedColumns, load_columns, store_columns, stride_of};
 use crate::kernel::PeerDied;
-use crate::kernel::matmul::{Float, MatMut, MatRef, Strided, gemm};
+use crate::kernel::matmul::{Float, Kernel, MatMut, MatRef, Strided, gemm_with};
 
 /// Columns that a member transforms at a time, at most.
 const TILE: usize = 96;
+/// The size of a tile, in bytes, beyond which it has 8 columns.
+const TILE_BYTES: usize = 16 << 20;
 
 /// The reflectors `H_0 H_1 ... H_(k-1)` of a factorisation, in blocks.
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +103,7 @@ pub(super) fn product<T: Float>(
     beta: T,
     c: MatMut<'_, T>,
 ) {
-    gemm(alpha, a, b, beta, c).expect("the shapes fit");
+    gemm_with(Kernel::chosen(), alpha, a, b, beta, c).expect("the shapes fit");
 }
 
 /// One block of reflectors, `I - V T V^T`.
@@ -234,7 +236,8 @@ pub(super) unsafe fn apply_reflectors<T: Float>(
     phases: &mut Phases<'_>,
 ) -> Result<(), PeerDied> {
     let stride = stride_of::<T>(rows);
-    let width = to.cols.div_ceil(16).next_multiple_of(8).clamp(8, TILE);
+    let fitting = TILE_BYTES / (stride * size_of::<T>()) / 8 * 8;
+    let width = to.cols.div_ceil(16).next_multiple_of(8).min(TILE).min(fitting).max(8);
     let (mut tile, mut work) = (Vec::new(), Vec::new());
     while let Some(cols) = phases.part(&(0..to.cols), width) {
         tile.clear();
