@@ -216,7 +216,8 @@ impl Pool {
 impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
     /// Takes chunks of `other` in step: the function gets a pair. `other` must have as many
     /// elements, or rows, as the loop divides; otherwise the loop fails with
-    /// [`Error::ShapeMismatch`], or [`Error::InvalidArgument`] if `other` is
+    /// [`Error::ShapeMismatch`](crate::Error::ShapeMismatch), or
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `other` is
     /// [`Subsampled`](crate::Subsampled).
     ///
     /// # Examples
