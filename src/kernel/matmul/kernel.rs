@@ -131,10 +131,10 @@ impl Kernel {
         })
     }
 
-    /// Products of this thread for which nobody names a kernel use this one while the guard lives.
+    /// The products of linear algebra in this thread use this kernel while the guard lives.
     ///
-    /// A step of linear algebra has many products, in many functions. All members of its team use
-    /// the kernel of the host, so that they compute the same bits.
+    /// A step has many products, in many functions. All members of its team use the kernel of the
+    /// host, so that they compute the same bits.
     pub(crate) fn choose(self) -> ChosenKernel {
         ChosenKernel(CHOSEN.replace(Some(self)))
     }

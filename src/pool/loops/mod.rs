@@ -27,7 +27,7 @@
 //! | `halo.rs`          | rows or columns more around a chunk: `Halo`                 |
 //! | `adapters.rs`      | `Whole`, `Subsampled`, `Records`                            |
 //! | `body.rs`          | a worker's task: its function, called for each chunk        |
-//! | `settings.rs`    | a loop without its types, and how it is run                  |
+//! | `loop_settings.rs` | a loop without its types, and how it is run                 |
 //! | `par_loop.rs`      | the public builder: `par_rows`, `zip`, `with`, `scratch`    |
 //! | `for_each.rs`      | `for_each`, `try_for_each`, `find_map_first`                |
 //! | `results.rs`       | results by chunk: `reduce`, `collect`                       |
@@ -41,6 +41,7 @@ mod first_touch;
 mod fold;
 mod for_each;
 mod halo;
+mod loop_settings;
 mod loop_worker;
 mod operand;
 mod par_loop;
@@ -48,7 +49,6 @@ mod parallel_loop;
 mod partition;
 mod results;
 mod rows;
-mod settings;
 mod tiles;
 mod units;
 

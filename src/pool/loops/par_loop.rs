@@ -11,9 +11,9 @@ use crate::pool::Pool;
 use crate::pool::driver::progress::{Progress, ProgressFn};
 use crate::pool::loops::adapters::Records;
 use crate::pool::loops::body::{ExtraArgument, Scratch};
+use crate::pool::loops::loop_settings::{LoopSettings, Mode};
 use crate::pool::loops::operand::{ByRows, Cut, Elements, Enumerated, HostOperand, Operand, Unit};
 use crate::pool::loops::partition::Partition;
-use crate::pool::loops::settings::{Mode, Settings};
 use crate::pool::record::outcome::EncodedResult;
 use crate::pool::record::task::FOREVER;
 use crate::pool::with::With;
@@ -53,7 +53,7 @@ use crate::worker::invocation::{self, Trampoline};
 /// ```
 #[must_use = "a loop does nothing before `for_each`, `try_for_each`, `reduce` or `collect`"]
 pub struct ParLoop<'p, P, S = (), U = Elements> {
-    pub(super) settings: Settings<'p>,
+    pub(super) settings: LoopSettings<'p>,
     operands: P,
     pub(super) state: S,
     unit: PhantomData<U>,
@@ -208,7 +208,7 @@ impl Pool {
         chunk_len: usize,
     ) -> ParLoop<'_, A, (), U> {
         let rules = self.core.rules();
-        let settings = Settings { pool: self, cut, chunk_len, rules, progress: None };
+        let settings = LoopSettings { pool: self, cut, chunk_len, rules, progress: None };
         ParLoop { settings, operands, state: (), unit: PhantomData }
     }
 }

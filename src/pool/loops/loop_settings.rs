@@ -12,7 +12,7 @@ use crate::pool::record::task::Rules;
 use crate::worker::invocation::{self, Encode, Trampoline};
 
 /// How a loop is divided, and its rules.
-pub(super) struct Settings<'p> {
+pub(super) struct LoopSettings<'p> {
     pub(super) pool: &'p Pool,
     pub(super) cut: Cut,
     pub(super) chunk_len: usize,
@@ -20,7 +20,7 @@ pub(super) struct Settings<'p> {
     pub(super) progress: Option<ProgressFn>,
 }
 
-impl Settings<'_> {
+impl LoopSettings<'_> {
     /// Runs the loop over `operands` by `trampoline`, in blocks as `mode` says. `encode` writes
     /// the value that the calls get. Returns the results of its tasks and the number of chunks.
     pub(super) fn run(
