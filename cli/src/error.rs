@@ -1,8 +1,9 @@
 //! Why a command ends early.
 
 use std::io;
+use std::path::Path;
 
-use brigade::Error;
+use brigade::{Dtype, Error};
 
 /// Why a command ends early.
 #[derive(Debug)]
@@ -13,6 +14,14 @@ pub(crate) enum CommandError {
     Failure(String),
     /// The reader of standard output has closed it.
     Unread,
+}
+
+impl CommandError {
+    /// The error for elements that a command does not take.
+    pub(crate) fn unsupported(path: &Path, dtype: Dtype, expected: &str) -> CommandError {
+        let text = format!("{}: found dtype {dtype}, but expected {expected}", path.display());
+        CommandError::Failure(text)
+    }
 }
 
 impl From<Error> for CommandError {

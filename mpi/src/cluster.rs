@@ -10,10 +10,15 @@ use crate::error::{Error, Result};
 use crate::executable;
 use crate::launcher::{self, Place};
 use crate::link::{Link, PIECE_BYTES};
-use crate::product;
 
 /// The variable that limits the bytes of one call of MPI, for tests.
 const PIECE_VARIABLE: &str = "BRIGADE_MPI_PIECE_BYTES";
+
+/// The variable that sets from how many ranks on a product uses a grid, for tests.
+const GRID_VARIABLE: &str = "BRIGADE_MPI_GRID_RANKS";
+
+/// The default: on fewer ranks a grid saves little, and needs more memory for A.
+const GRID_RANKS: usize = 9;
 
 /// The ranks of an MPI job, seen from one of them, with this rank's [`Pool`].
 ///
@@ -115,7 +120,7 @@ impl Cluster {
         let hello = Hello {
             place: Place::here(host),
             piece_bytes: piece_bytes(),
-            grid_ranks: product::grid_ranks(),
+            grid_ranks: grid_ranks(),
         };
         let all = link.all_gather(hello)?;
         let (piece_bytes, grid_ranks) = (all[0].piece_bytes, all[0].grid_ranks);
@@ -269,4 +274,10 @@ fn make_pool(mut builder: PoolBuilder, workers: usize) -> Result<Pool> {
 fn piece_bytes() -> usize {
     let number = std::env::var(PIECE_VARIABLE).ok().and_then(|text| text.parse::<usize>().ok());
     number.unwrap_or(PIECE_BYTES).clamp(size_of::<u64>(), PIECE_BYTES)
+}
+
+/// From how many ranks on this process wants a grid.
+fn grid_ranks() -> usize {
+    let text = std::env::var(GRID_VARIABLE).ok();
+    text.and_then(|text| text.parse().ok()).unwrap_or(GRID_RANKS)
 }

@@ -340,7 +340,7 @@ impl Link {
     pub(crate) fn leave(&self) {
         let others = || (0..self.size).filter(|&rank| rank != self.rank);
         let tell = |to| Outgoing::start(&self.world, to, (LEAVE, LEAVE), Arc::default(), 1);
-        let told: Vec<Outgoing> = others().map(tell).collect();
+        let sent: Vec<Outgoing> = others().map(tell).collect();
         let mut backoff = Backoff::default();
         loop {
             self.note_left();
@@ -351,7 +351,7 @@ impl Link {
             drop(left);
             backoff.pause();
         }
-        drop(told);
+        drop(sent);
     }
 }
 

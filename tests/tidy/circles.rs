@@ -1,21 +1,28 @@
-//! Files of a module must import in one direction.
+//! Circles of files in a module or a small crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assert_none;
 use super::modules::Modules;
-use super::source::Source;
+use super::source::{Source, sources};
 
-/// The files of its top module that each file uses, with the line of one such use.
+/// The other files that each file uses, with the line of one such use.
 type Uses = BTreeMap<usize, BTreeMap<usize, usize>>;
 
-fn uses(modules: &Modules) -> Uses {
-    let takes_part = |at: usize| !modules.all[at].only_declares();
+/// What the files of each top module use of it.
+fn uses_within_modules(modules: &Modules) -> Uses {
     let top = |at: usize| modules.all[at].path.first();
+    uses(modules, |from, to| top(from) == top(to))
+}
+
+/// The uses that `counts`, given from which file to which; those of the root do not count.
+fn uses(modules: &Modules, counts: impl Fn(usize, usize) -> bool) -> Uses {
+    let takes_part =
+        |at: usize| !modules.all[at].only_declares() && !modules.all[at].path.is_empty();
     let mut found = Uses::new();
-    for at in (0..modules.all.len()).filter(|&at| takes_part(at) && top(at).is_some()) {
+    for at in (0..modules.all.len()).filter(|&at| takes_part(at)) {
         let mut used = modules.used_by(at);
-        used.retain(|&to, _| takes_part(to) && top(to) == top(at));
+        used.retain(|&to, _| takes_part(to) && counts(at, to));
         found.insert(at, used);
     }
     found
@@ -54,9 +61,21 @@ fn describe(modules: &Modules, uses: &Uses, circle: &BTreeSet<usize>) -> String 
 #[test]
 fn files_of_a_module_import_in_one_direction() {
     let modules = Modules::read();
-    let uses = uses(&modules);
+    let uses = uses_within_modules(&modules);
     let found = circles(&uses).iter().map(|circle| describe(&modules, &uses, circle)).collect();
     assert_none(found, "files of a module use each other in one direction:");
+}
+
+#[test]
+fn files_of_the_command_and_of_the_mpi_crate_import_in_one_direction() {
+    let mut found = Vec::new();
+    for (root, directory) in [("cli/src/main.rs", "cli/src"), ("mpi/src/lib.rs", "mpi/src")] {
+        let modules = Modules::of(root, sources(&[directory]));
+        assert!(modules.all.len() > 10, "{root} has {} modules", modules.all.len());
+        let uses = uses(&modules, |_, _| true);
+        found.extend(circles(&uses).iter().map(|circle| describe(&modules, &uses, circle)));
+    }
+    assert_none(found, "files of a crate use each other in one direction:");
 }
 
 #[test]
@@ -64,7 +83,8 @@ fn a_circle_is_noticed_however_it_is_spelled() {
     let count = |files: &[(&str, &str)]| {
         let lib = Source::new("src/lib.rs", "mod m;");
         let sources = files.iter().map(|(path, text)| Source::new(*path, *text));
-        circles(&uses(&Modules::of(sources.chain([lib]).collect()))).len()
+        let modules = Modules::of("src/lib.rs", sources.chain([lib]).collect());
+        circles(&uses_within_modules(&modules)).len()
     };
     let with = |top: &str, a: &str, b: &str| {
         count(&[("src/m/mod.rs", top), ("src/m/a.rs", a), ("src/m/b.rs", b)])

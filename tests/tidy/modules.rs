@@ -1,4 +1,4 @@
-//! The modules of `src/`, and where their paths lead.
+//! The modules of a crate, and where their paths lead.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use super::source::{Source, Token, closing, is_word, sources, tokens};
 /// A path from the root of the crate, one name an element.
 pub(crate) type Path = Vec<String>;
 
-/// A file of `src/` that is part of an ordinary build, without tests.
+/// A file of a crate that is part of an ordinary build, without tests.
 pub(crate) struct Module {
     /// The file, from the root of the repository.
     pub(crate) file: String,
@@ -30,19 +30,21 @@ pub(crate) struct Modules {
 
 impl Modules {
     pub(crate) fn read() -> Modules {
-        Modules::of(sources(&["src"]))
+        Modules::of("src/lib.rs", sources(&["src"]))
     }
 
-    /// The modules that `src/lib.rs` declares, directly or indirectly.
-    pub(crate) fn of(sources: Vec<Source>) -> Modules {
+    /// The modules that the file `root` declares, directly or indirectly.
+    pub(crate) fn of(root: &str, sources: Vec<Source>) -> Modules {
         let mut sources: BTreeMap<_, _> =
             sources.into_iter().map(|source| (source.path.clone(), source)).collect();
         let mut found = Modules { all: Vec::new(), by_path: BTreeMap::new() };
-        let mut left = vec![("src/lib.rs".to_owned(), Path::new())];
+        let mut left = vec![(root.to_owned(), Path::new())];
         while let Some((file, path)) = left.pop() {
             let Some(source) = sources.remove(&file) else { continue };
             let module = Module::new(source, path.clone());
-            let directory = file.trim_end_matches("lib.rs").trim_end_matches("mod.rs");
+            let directory = ["lib.rs", "main.rs", "mod.rs"]
+                .into_iter()
+                .fold(file.as_str(), |file, own| file.trim_end_matches(own));
             let directory = match directory.strip_suffix(".rs") {
                 Some(stem) => format!("{stem}/"),
                 None => directory.to_owned(),

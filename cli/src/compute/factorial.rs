@@ -7,7 +7,7 @@ use std::time::Instant;
 use brigade::Pool;
 use brigade::batch::OutputFile;
 
-use super::bar;
+use super::progress::bar;
 use crate::error::CommandError;
 use crate::json::Json;
 

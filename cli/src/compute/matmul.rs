@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use brigade::{Dtype, Pool, Scalar, SharedArray};
 
-use super::{spinner, unsupported};
+use super::progress::spinner;
 use crate::error::CommandError;
 use crate::json::Json;
 
@@ -43,7 +43,7 @@ pub(crate) fn matmul(
     let Product { sizes: [m, k, n], seconds } = match dtype {
         Dtype::F64 => multiply::<f64>(a, b, output, pool, json)?,
         Dtype::F32 => multiply::<f32>(a, b, output, pool, json)?,
-        _ => return Err(unsupported(a, dtype, "f32 or f64")),
+        _ => return Err(CommandError::unsupported(a, dtype, "f32 or f64")),
     };
     let gflops = 2.0 * m as f64 * k as f64 * n as f64 / seconds / 1e9;
     if json {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use brigade::{Dtype, Pool, SharedArray, SortKey};
 
-use super::{spinner, unsupported};
+use super::progress::spinner;
 use crate::error::CommandError;
 use crate::json::Json;
 
@@ -30,7 +30,7 @@ pub(crate) fn sort(
         Dtype::U32 => sort_file::<u32>,
         Dtype::U16 => sort_file::<u16>,
         Dtype::U8 => sort_file::<u8>,
-        _ => return Err(unsupported(input, dtype, "integers or floats")),
+        _ => return Err(CommandError::unsupported(input, dtype, "integers or floats")),
     };
     let seconds = sort(input, output, pool, json)?;
     let count = shape.dims().iter().product::<usize>();

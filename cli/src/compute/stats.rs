@@ -6,7 +6,7 @@ use std::path::Path;
 use brigade::{AsArrayView, Dtype, Number, Pool, SharedArray, SortKey};
 use indicatif::ProgressBar;
 
-use super::{spinner, unsupported};
+use super::progress::spinner;
 use crate::error::CommandError;
 use crate::json::Json;
 use crate::table::columns;
@@ -43,7 +43,7 @@ pub(crate) fn stats(
         Dtype::U32 => summaries::<u32>,
         Dtype::U16 => summaries::<u16>,
         Dtype::U8 => summaries::<u8>,
-        _ => return Err(unsupported(input, dtype, "integers or floats")),
+        _ => return Err(CommandError::unsupported(input, dtype, "integers or floats")),
     };
     let by_column = shape.ndim() == 2 && !all;
     let progress = spinner(json, "reading");

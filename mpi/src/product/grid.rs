@@ -14,7 +14,7 @@ use crate::array::DistArray;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::exchange::{common, fetch_rows};
-use crate::product::Panels;
+use crate::product::panels::Panels;
 
 /// Blocks of C begin at multiples of this many columns, so none is so narrow that it would be
 /// computed as a product of a matrix and a vector.

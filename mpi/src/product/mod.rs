@@ -1,6 +1,7 @@
 //! Matrix products of distributed arrays.
 
 mod grid;
+mod panels;
 mod ring;
 
 use std::ops::Range;
@@ -11,28 +12,12 @@ use crate::array::DistArray;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::product::grid::{Grid, GridPanels};
+use crate::product::panels::{Block, Panels};
 use crate::product::ring::Ring;
 
 /// Rows of B that travel and are multiplied at a time. The sum over one panel is rounded into C, so
 /// this number decides the bits of the result; it is the depth of brigade's own blocks.
 const PANEL: usize = 512;
-
-/// The variable that sets from how many ranks on a grid is used, for tests.
-const GRID_VARIABLE: &str = "BRIGADE_MPI_GRID_RANKS";
-
-/// The default: on fewer ranks a grid saves little, and needs more memory for A.
-const GRID_RANKS: usize = 9;
-
-/// How panels of B come to a rank.
-trait Panels<T: Scalar> {
-    /// The rows `panel` where this rank has them anyway: then they are not in the buffer.
-    fn own(&self, _panel: &Range<usize>) -> Option<Block<'_, T>> {
-        None
-    }
-
-    /// Brings the rows `panel` of B, or this rank's columns of them, to every rank.
-    fn pass(&self, panel: Range<usize>, into: &mut SharedArray<T>);
-}
 
 impl Cluster {
     /// `C = A * B`, with the rows of C where those of A are.
@@ -139,26 +124,6 @@ impl Cluster {
             std::mem::swap(&mut now, &mut next);
         }
         self.link.agree(outcome.map_err(Error::from))
-    }
-}
-
-/// From how many ranks on this process wants a grid.
-pub(crate) fn grid_ranks() -> usize {
-    let text = std::env::var(GRID_VARIABLE).ok();
-    text.and_then(|text| text.parse().ok()).unwrap_or(GRID_RANKS)
-}
-
-/// Rows of A that a rank multiplies, or of B.
-struct Block<'a, T> {
-    local: &'a SharedArray<T>,
-    /// Its rows in the local part, without the halo.
-    rows: Range<usize>,
-}
-
-impl<'a, T: Scalar> Block<'a, T> {
-    fn of(a: &'a DistArray<T>) -> Block<'a, T> {
-        let (held, own) = (a.local_rows(), a.rows());
-        Block { local: a.local(), rows: own.start - held.start..own.end - held.start }
     }
 }
 

@@ -7,7 +7,7 @@ use brigade::{Scalar, SharedArray};
 use crate::array::DistArray;
 use crate::cluster::Cluster;
 use crate::exchange::common;
-use crate::product::{Block, Panels};
+use crate::product::panels::{Block, Panels};
 
 /// Panels of B, whole, for every rank.
 pub(super) struct Ring<'c, T: Scalar> {
