@@ -121,6 +121,9 @@ pub(crate) mod mortal {
                 pub(crate) fn fetch_and(&self, value: $value, order: Ordering) -> $value {
                     if step() { self.0.fetch_and(value, order) } else { 0 }
                 }
+                pub(crate) fn fetch_min(&self, value: $value, order: Ordering) -> $value {
+                    if step() { self.0.fetch_min(value, order) } else { 0 }
+                }
                 pub(crate) fn fetch_max(&self, value: $value, order: Ordering) -> $value {
                     if step() { self.0.fetch_max(value, order) } else { 0 }
                 }

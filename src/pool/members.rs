@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::kernel::{PeerDied, Team};
 use crate::pool::Pool;
-use crate::pool::record::task::{FOREVER, Rules};
+use crate::pool::record::task::{FOREVER, TaskOptions};
 use crate::pool::team::{Member, TeamDescriptor, TeamJob, take_part};
 use crate::region::arena::Contents;
 use crate::region::windows::Windows;
@@ -305,7 +305,7 @@ impl fmt::Debug for TeamMember<'_> {
 #[must_use = "a team runs by `run`"]
 pub struct TeamOptions<'p> {
     pool: &'p Pool,
-    rules: Rules,
+    options: TaskOptions,
     exchange_bytes: usize,
 }
 
@@ -370,7 +370,7 @@ impl Pool {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn team_options(&self) -> TeamOptions<'_> {
-        TeamOptions { pool: self, rules: self.rules(), exchange_bytes: EXCHANGE_BYTES }
+        TeamOptions { pool: self, options: self.task_options(), exchange_bytes: EXCHANGE_BYTES }
     }
 }
 
@@ -386,7 +386,7 @@ impl TeamOptions<'_> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn retries(mut self, retries: u32) -> Self {
-        self.rules.retries = retries;
+        self.options.retries = retries;
         self
     }
 
@@ -407,7 +407,7 @@ impl TeamOptions<'_> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.rules.timeout = Some(timeout.min(FOREVER));
+        self.options.timeout = Some(timeout.min(FOREVER));
         self
     }
 
@@ -455,9 +455,9 @@ impl TeamOptions<'_> {
         let _ = function;
         let core = self.pool.core();
         core.check_ours()?;
-        core.check(self.rules)?;
+        core.check(self.options)?;
         let capacity = self.exchange_bytes;
-        let job = TeamJob::new(core, std::any::type_name::<F>(), self.rules);
+        let job = TeamJob::new(core, std::any::type_name::<F>(), self.options);
         let slot_bytes = ExchangeBuffers::slot_bytes(capacity).filter(|_| capacity <= 1 << 30);
         let Some(slot_bytes) = slot_bytes else {
             return Err(Error::invalid("exchange_bytes", capacity, "at most 1073741824 bytes"));

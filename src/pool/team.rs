@@ -25,7 +25,7 @@ use crate::pool::api::handle;
 use crate::pool::driver::core::Core;
 use crate::pool::driver::group::{Group, SharedArgument};
 use crate::pool::record::outcome::Outcome;
-use crate::pool::record::task::{Rules, TaskKind, TaskRecord};
+use crate::pool::record::task::{TaskKind, TaskOptions, TaskRecord};
 use crate::region::arena::{Contents, Span};
 use crate::region::windows::Windows;
 use crate::sync::team::{MEMBERS_MAX, TeamWords};
@@ -213,7 +213,7 @@ unsafe impl Team for Member {
 pub(crate) struct TeamJob<'a> {
     pub(crate) core: &'a Core,
     pub(crate) name: &'static str,
-    pub(crate) rules: Rules,
+    pub(crate) options: TaskOptions,
     /// The number of tasks. Memory of the job is reserved for that many members, so it is fixed
     /// here, whatever the pool's size becomes.
     members_max: usize,
@@ -221,8 +221,8 @@ pub(crate) struct TeamJob<'a> {
 
 impl<'a> TeamJob<'a> {
     /// A job for all workers that the pool should have now.
-    pub(crate) fn new(core: &'a Core, name: &'static str, rules: Rules) -> TeamJob<'a> {
-        TeamJob { core, name, rules, members_max: core.workers().clamp(1, MEMBERS_MAX) }
+    pub(crate) fn new(core: &'a Core, name: &'static str, options: TaskOptions) -> TeamJob<'a> {
+        TeamJob { core, name, options, members_max: core.workers().clamp(1, MEMBERS_MAX) }
     }
 
     /// The most members that any attempt has.
@@ -230,7 +230,7 @@ impl<'a> TeamJob<'a> {
         self.members_max
     }
 
-    /// Runs the job, whose members get `argument`; again after a death, if the rules permit.
+    /// Runs the job, whose members get `argument`; again after a death, if the options permit.
     /// Returns the result of one of the members.
     ///
     /// # Errors
@@ -256,7 +256,7 @@ impl<'a> TeamJob<'a> {
         V: DeserializeOwned,
     {
         let argument = SharedArgument::new(&mut |out| invocation::encode_onto(out, argument))?;
-        let mut repeats_left = self.rules.retries;
+        let mut repeats_left = self.options.retries;
         loop {
             match self.run_once(trampoline, &argument) {
                 Err(Error::Task(TaskError::Died(_))) if repeats_left > 0 => repeats_left -= 1,
@@ -275,14 +275,12 @@ impl<'a> TeamJob<'a> {
         let members_max = self.members_max;
         let on_unwind = || control.abort();
         let mut group = Group::new(self.core, argument, &on_unwind);
-        let rules = Rules { kind: TaskKind::Team, ..self.rules };
-        group.submit_each(members_max, trampoline, self.name, rules, |ordinal| TeamDescriptor {
-            control: control.span.offset(),
-            ordinal,
-            members_max,
+        let options = TaskOptions { kind: TaskKind::Team, ..self.options };
+        group.submit_each(members_max, trampoline, self.name, options, |ordinal| {
+            TeamDescriptor { control: control.span.offset(), ordinal, members_max }
         })?;
         // If a member fails, the others must not wait for it.
-        let outcomes = group.settle(|state, ids| {
+        let outcomes = group.wait_all(|state, ids| {
             let has_failed = |(ordinal, &id): (usize, &TaskId)| {
                 let has_joined = control.has_joined(ordinal);
                 let outcome = state.tasks.get(id).and_then(TaskRecord::outcome);

@@ -58,7 +58,7 @@ pub(super) struct ProcessRecord {
 
 struct ProcessState {
     /// The process's queue pair, with its only call offered.
-    queues: HostSide,
+    host_side: HostSide,
     /// The call, until the process has ended.
     call: Option<Call>,
     /// Its configuration, while it may read it.
@@ -94,12 +94,12 @@ impl ProcessRecord {
         server: Arc<ForkServer>,
         call: Call,
     ) -> Result<Arc<ProcessRecord>> {
-        let mut queues = HostSide::new(arena)?;
+        let mut host_side = HostSide::new(arena)?;
         // An empty queue pair has room for every call.
-        let _ = queues.offer(ONLY, &call, 0);
+        let _ = host_side.offer(ONLY, &call, 0);
         let task = call.name;
         let state = ProcessState {
-            queues,
+            host_side,
             call: Some(call),
             config: None,
             failure: None,
@@ -139,7 +139,7 @@ impl ProcessRecord {
         // Held meanwhile: the report of its start waits for the link.
         let mut state = self.lock();
         let config = WorkerConfig {
-            queues: state.queues.offset(),
+            queues: state.host_side.offset(),
             tasks_max: Some(1),
             settings: settings.clone(),
             inherited: settings.inherited(&snapshot.attributes),
@@ -215,11 +215,11 @@ impl ProcessRecord {
         let logs = self.logs.get().inspect(|logs| logs.finish());
         logs.into_iter().for_each(delivery::notify);
         let mut state = self.lock();
-        let ProcessState { queues, granted, .. } = &mut *state;
-        let running = queues.running();
-        let words = queues.crash_message();
+        let ProcessState { host_side, granted, .. } = &mut *state;
+        let running = host_side.running();
+        let words = host_side.crash_message();
         // An invalid result counts as none.
-        let drained = queues.drain().ok().flatten();
+        let drained = host_side.drain().ok().flatten();
         let committed = drained.and_then(|drained| {
             let status = drained.meta.status;
             death::payload(drained, granted).ok().map(|payload| (status, payload))

@@ -64,6 +64,7 @@
 //! sweepers do the same things twice, which changes nothing.
 
 mod barrier;
+pub(crate) mod block_table;
 mod condvar;
 mod directory;
 mod endpoints;

@@ -103,12 +103,12 @@ fn own_stack() -> io::Result<(usize, usize)> {
     check(unsafe { libc::pthread_getattr_np(own, attributes.as_mut_ptr()) })?;
     let (mut begin, mut bytes) = (ptr::null_mut(), 0);
     // SAFETY: initialised above; the others are live locals.
-    let asked = check(unsafe {
+    let status = check(unsafe {
         libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut begin, &raw mut bytes)
     });
     // SAFETY: initialised above, not used after.
     unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
-    asked?;
+    status?;
     Ok((begin.addr(), begin.addr() + bytes))
 }
 

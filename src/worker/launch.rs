@@ -81,7 +81,7 @@ impl Launch<'_> {
         let (streams, ends) = CapturedStreams::start(config.settings.captures, supervisor)?;
         let StreamEnds { stdout, stderr } = &ends;
         let socket = Socket::pair().map_err(|e| Error::os("socketpair", "a worker's socket", e));
-        let asked = socket.and_then(|(ours, theirs)| {
+        let requested = socket.and_then(|(ours, theirs)| {
             let link = ChildLink::open(ours, supervisor, owner, logs.clone())?;
             let fds: Vec<BorrowedFd<'_>> =
                 [arena.fd(), theirs.as_fd()].into_iter().chain(doorbell).collect();
@@ -102,7 +102,7 @@ impl Launch<'_> {
                 }
             }
         });
-        match asked {
+        match requested {
             Ok(link) => Ok(Launched { config: span, link, streams, logs }),
             Err(error) => {
                 streams.stop();

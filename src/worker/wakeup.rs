@@ -367,6 +367,45 @@ mod loom_tests {
         loom::model(|| a_commit_wakes_a_sleeping_driver(WakeupModel::take_without_fence));
     }
 
+    /// A worker fills its ring with a result that nobody awaits, and waits for room. The driver
+    /// sleeps, or is about to; it makes room when it has seen the result.
+    fn a_worker_without_room_wakes_the_driver(ring: fn(&DriverWord)) {
+        let shared = Arc::new((WakeupModel::new(), ParkWord::new(), flag(), flag()));
+        let worker = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (model, parked, waiting, room) = &*shared;
+                set(&model.result);
+                assert_eq!(model.driver.take_after_commit(|| false), Driver::Awake);
+                waiting.store(1, Ordering::Relaxed);
+                assert!(parked.park(|| is_set(room), || ring(&model.driver), None));
+            })
+        };
+        let (model, parked, waiting, room) = &*shared;
+        model.join();
+        set(room);
+        parked.wake_if_waiting(waiting);
+        worker.join().unwrap();
+    }
+
+    #[test]
+    fn loom_a_worker_that_waits_for_room_leaves_no_driver_asleep() {
+        loom::model(|| {
+            a_worker_without_room_wakes_the_driver(|word| {
+                if word.take() == Driver::Joiner {
+                    word.wake_taken_joiner();
+                }
+            });
+        });
+    }
+
+    // The negative control: the driver waits for a later result, and the worker for the driver.
+    #[test]
+    #[should_panic(expected = "deadlock")]
+    fn loom_a_worker_that_waits_for_room_and_does_not_ring_waits_for_ever() {
+        loom::model(|| a_worker_without_room_wakes_the_driver(|_| ()));
+    }
+
     /// Kills a worker before each operation of its commit. The supervisor, here the main thread,
     /// notices the death and calls `wake`.
     fn deaths_in_a_commit(wake: fn(&DriverWord)) {

@@ -117,7 +117,7 @@ fn tasks_run_in_process_on_request() {
 fn what_a_pool_without_processes_cannot_do_is_an_error() {
     alone(|| {
         let inside = || Pool::builder().start(Start::InProcess);
-        let cannot: [fn(PoolBuilder) -> PoolBuilder; 8] = [
+        let cannot: [fn(PoolBuilder) -> PoolBuilder; 9] = [
             |pool| pool.timeout(Duration::from_secs(1)),
             |pool| pool.max_tasks_per_worker(1),
             |pool| pool.memory_soft_bytes(1 << 30),
@@ -126,6 +126,7 @@ fn what_a_pool_without_processes_cannot_do_is_an_error() {
             |pool| pool.nice(1),
             |pool| pool.pin_workers(),
             |pool| pool.idle_timeout(Duration::from_secs(1)),
+            |pool| pool.preload_timeout(Duration::from_secs(1)),
         ];
         for set in cannot {
             let refused = set(inside()).build().map(drop).unwrap_err();

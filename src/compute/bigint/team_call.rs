@@ -190,8 +190,8 @@ impl TeamCall<'_> {
         &self,
         within: impl FnOnce(&dyn Fn() -> Result<usize>, &(dyn Fn() -> f64 + Sync)) -> Result<usize>,
     ) -> Result<(SharedArray<u64>, usize)> {
-        let (core, rules) = (self.pool.core(), self.pool.rules());
-        let job = TeamJob::new(core, self.name, rules);
+        let (core, task_options) = (self.pool.core(), self.pool.task_options());
+        let job = TeamJob::new(core, self.name, task_options);
         let limbs: Vec<usize> = self.operands.iter().map(|number| number.limbs().len()).collect();
         let needs = self.computation.needs(&limbs, job.members_max())?;
         let [mut workspace, result] = reserve([needs.workspace + PROGRESS_LIMBS, needs.result])?;

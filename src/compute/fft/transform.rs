@@ -78,7 +78,7 @@ pub struct Fft<'p, I, O> {
 
 impl<'p, I, O> Fft<'p, I, O> {
     pub(super) fn new(pool: &'p Pool, name: &'static str, is_inverse: bool, input: I) -> Self {
-        let retries = pool.rules().retries;
+        let retries = pool.task_options().retries;
         let (axes, norm, len, output) = (None, FftNorm::default(), None, PhantomData);
         Fft { pool, name, input, is_inverse, axes, norm, len, retries, output }
     }

@@ -10,7 +10,7 @@ use crate::kernel::linalg::{self, MatrixFactors, Pivots, Stack, Triangle};
 use crate::kernel::matmul::{Kernel, SHARED_NS, Strided};
 use crate::kernel::{FloatMode, PeerDied, SingleThread, Team};
 use crate::object::source::Source;
-use crate::pool::record::task::Rules;
+use crate::pool::record::task::TaskOptions;
 use crate::pool::{CodecError, Invocation, Pool, TeamDescriptor, TeamJob, take_part};
 use crate::sys::mmap::Access;
 
@@ -104,7 +104,7 @@ pub(super) struct LinalgCall<'c> {
     pub(super) pool: &'c Pool,
     /// The name of the call, for the report of a death.
     pub(super) name: &'static str,
-    pub(super) rules: Rules,
+    pub(super) task_options: TaskOptions,
 }
 
 /// The argument of the team's tasks.
@@ -126,9 +126,9 @@ struct Places<T> {
 }
 
 impl<'c> LinalgCall<'c> {
-    /// A call with the rules of the pool.
+    /// A call with the options of the pool.
     pub(super) fn new(pool: &'c Pool, name: &'static str) -> LinalgCall<'c> {
-        LinalgCall { pool, name, rules: pool.rules() }
+        LinalgCall { pool, name, task_options: pool.task_options() }
     }
 
     /// Computes a step that takes one worker about `alone_ns`: by the caller if that is faster.
@@ -161,10 +161,10 @@ impl<'c> LinalgCall<'c> {
             let outcome = unsafe { run(step, &places, &SingleThread::default()) };
             return Ok(outcome.expect("a team of one has no peer that dies"));
         }
-        let mut rules = self.rules;
+        let mut task_options = self.task_options;
         if inputs.is_empty() {
             // A failed attempt has changed the matrix.
-            rules.retries = 0;
+            task_options.retries = 0;
         }
         let descriptor = StepDescriptor {
             step,
@@ -173,7 +173,7 @@ impl<'c> LinalgCall<'c> {
             output: output.shared()?,
             pivots: pivots.as_ref().map(LentArray::source),
         };
-        let job = TeamJob::new(self.pool.core(), self.name, rules);
+        let job = TeamJob::new(self.pool.core(), self.name, task_options);
         let reports = job.run_all::<_, Report>(take_share::<T>, &descriptor)?;
         Ok(reports.into_iter().fold(Report::default(), Report::merge))
     }

@@ -11,7 +11,7 @@ use crate::kernel::matmul::{
     scratch_bytes,
 };
 use crate::kernel::{PeerDied, SingleThread, Team};
-use crate::pool::record::task::Rules;
+use crate::pool::record::task::TaskOptions;
 use crate::pool::{CodecError, Invocation, Pool, TeamDescriptor, TeamJob, take_part};
 use crate::region::arena::Contents;
 use crate::shape::Shape;
@@ -35,7 +35,7 @@ pub(super) struct MatmulCall<'c, T> {
     /// The name of the call, for errors and for the report of a death.
     pub(super) name: &'static str,
     pub(super) gemm: Gemm<T, Matrix<'c, T>, ()>,
-    pub(super) rules: Rules,
+    pub(super) task_options: TaskOptions,
 }
 
 /// The argument of the team's tasks.
@@ -48,14 +48,14 @@ struct MatmulDescriptor<T> {
 }
 
 impl<'c, T: Scalar> MatmulCall<'c, T> {
-    /// `C = A * B`, with the rules of the pool.
+    /// `C = A * B`, with the options of the pool.
     pub(super) fn new(
         pool: &'c Pool,
         name: &'static str,
         a: Matrix<'c, T>,
         b: Matrix<'c, T>,
     ) -> MatmulCall<'c, T> {
-        MatmulCall { pool, name, gemm: Gemm::new(a, b, ()), rules: pool.rules() }
+        MatmulCall { pool, name, gemm: Gemm::new(a, b, ()), task_options: pool.task_options() }
     }
 
     /// An array of this shape for the result. The operands are checked first: a wrong shape must
@@ -75,7 +75,7 @@ impl<'c, T: Scalar> MatmulCall<'c, T> {
 
     /// Checks the shapes and computes the result, by the caller if that is faster.
     pub(super) fn run_into(self, work: Work, c: MatrixMut<'_, T>) -> Result<()> {
-        let MatmulCall { pool, name, gemm, rules } = self;
+        let MatmulCall { pool, name, gemm, task_options } = self;
         let gemm = gemm.map(|operand| operand, |()| c);
         let places = gemm.as_ref().map(|operand| operand.place, |result| result.place);
         places.check_shapes(name)?;
@@ -87,7 +87,7 @@ impl<'c, T: Scalar> MatmulCall<'c, T> {
             Work::Batch(count, _) => alone_ns * count as f64,
         };
         if pool.has_workers() && alone_ns >= matmul::SHARED_NS {
-            let job = TeamJob::new(pool.core(), name, rules);
+            let job = TeamJob::new(pool.core(), name, task_options);
             return run_shared(job, work, &gemm, (m, n, k));
         }
         let gemm = gemm.map(Matrix::local, MatrixMut::local);
@@ -110,7 +110,7 @@ fn run_shared<T: Scalar>(
 ) -> Result<()> {
     if gemm.beta != T::ZERO {
         // A failed attempt has changed a part of C.
-        job.rules.retries = 0;
+        job.options.retries = 0;
     }
     let scratch_len = scratch_needed::<T>(work, sizes, job.members_max());
     // Windows begin at a multiple of 2 MiB, so aligning the offset aligns the address.

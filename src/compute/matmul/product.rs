@@ -93,7 +93,7 @@ impl<'p, T: Scalar> Product<'p, T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn retries(mut self, retries: u32) -> Self {
-        self.call.rules.retries = retries;
+        self.call.task_options.retries = retries;
         self
     }
 

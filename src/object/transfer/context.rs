@@ -443,8 +443,8 @@ fn wrong_kind() -> Refusal {
 
 /// Checks that `len` elements of `T` are exactly the leased bytes.
 fn fits<T>(element_bytes: u32, len_bytes: u64, len: usize) -> Result<(), Refusal> {
-    let asked = (len as u64).checked_mul(size_of::<T>() as u64);
-    if element_bytes as usize == size_of::<T>() && asked == Some(len_bytes) {
+    let requested = (len as u64).checked_mul(size_of::<T>() as u64);
+    if element_bytes as usize == size_of::<T>() && requested == Some(len_bytes) {
         return Ok(());
     }
     let (size, have) = (size_of::<T>(), element_bytes);

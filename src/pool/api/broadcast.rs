@@ -12,7 +12,7 @@ use crate::pool::Pool;
 use crate::pool::api::handle::Handle;
 use crate::pool::driver::broadcast::Broadcast;
 use crate::pool::record::config::Initializer;
-use crate::pool::record::task::{FOREVER, Rules};
+use crate::pool::record::task::{FOREVER, TaskOptions};
 use crate::worker::invocation;
 
 /// What a function of [`Pool::broadcast`] returned on one worker.
@@ -36,7 +36,7 @@ pub struct WorkerResult<R> {
     pub result: std::result::Result<R, TaskError>,
 }
 
-/// Rules for one call of a function on each worker; made by [`Pool::broadcast_options`].
+/// Options for one call of a function on each worker; made by [`Pool::broadcast_options`].
 ///
 /// # Examples
 ///
@@ -57,7 +57,7 @@ pub struct WorkerResult<R> {
 #[must_use = "options do nothing by themselves"]
 pub struct BroadcastOptions<'p> {
     pool: &'p Pool,
-    rules: Rules,
+    task_options: TaskOptions,
     covers_replacements: bool,
 }
 
@@ -108,7 +108,7 @@ impl Pool {
         self.broadcast_options().run(function, argument)
     }
 
-    /// Rules for a [`broadcast`](Pool::broadcast) that differ from the pool's.
+    /// Options for a [`broadcast`](Pool::broadcast) that differ from the pool's.
     ///
     /// # Examples
     ///
@@ -120,7 +120,11 @@ impl Pool {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn broadcast_options(&self) -> BroadcastOptions<'_> {
-        BroadcastOptions { pool: self, rules: self.rules(), covers_replacements: false }
+        BroadcastOptions {
+            pool: self,
+            task_options: self.task_options(),
+            covers_replacements: false,
+        }
     }
 }
 
@@ -139,7 +143,7 @@ impl BroadcastOptions<'_> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.rules.timeout = Some(timeout.min(FOREVER));
+        self.task_options.timeout = Some(timeout.min(FOREVER));
         self
     }
 
@@ -196,7 +200,7 @@ impl BroadcastOptions<'_> {
         // Only its type matters, as in `submit`.
         let _ = function;
         let core = &self.pool.core;
-        core.check(self.rules)?;
+        core.check(self.task_options)?;
         let encode = &mut |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
         let encoded = Initializer::new(invocation::call::<F, A, R>, encode);
         let function = encoded.map_err(|reason| TaskError::Codec {
@@ -208,7 +212,7 @@ impl BroadcastOptions<'_> {
         let ids = core.broadcast(Broadcast {
             function,
             name: type_name::<F>(),
-            rules: self.rules,
+            task_options: self.task_options,
             first: self.covers_replacements.then_some(invocation::call_first::<F, A, R>),
         })?;
         let handle = |(worker, id)| (worker, Handle::<R>::new(Arc::clone(core), id));

@@ -178,7 +178,7 @@ impl PoolBuilder {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn timeout(mut self, timeout: Duration) -> PoolBuilder {
-        self.config.rules.timeout = Some(timeout.min(FOREVER));
+        self.config.task_options.timeout = Some(timeout.min(FOREVER));
         self
     }
 
@@ -203,7 +203,7 @@ impl PoolBuilder {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn retries(mut self, retries: u32) -> PoolBuilder {
-        self.config.rules.retries = retries;
+        self.config.task_options.retries = retries;
         self
     }
 
@@ -418,7 +418,7 @@ impl PoolBuilder {
         let PoolBuilder { mut config, workers, pins_workers, codec_errors } = self;
         config.workers = workers.unwrap_or_else(limits::processors);
         check_worker_count(config.workers)?;
-        if config.rules.timeout == Some(Duration::ZERO) {
+        if config.task_options.timeout == Some(Duration::ZERO) {
             return Err(Error::invalid("the timeout of a task", "0 s", "longer"));
         }
         if config.idle_timeout == Some(Duration::ZERO) {
@@ -459,7 +459,7 @@ impl PoolBuilder {
         let PoolBuilder { config, pins_workers, .. } = self;
         let settings = &config.settings;
         let all = [
-            ("the timeout of a task", config.rules.timeout.is_some()),
+            ("the timeout of a task", config.task_options.timeout.is_some()),
             ("max_tasks_per_worker", config.max_tasks_per_worker.is_some()),
             ("memory_soft_bytes", config.memory_soft_bytes.is_some()),
             ("memory_hard_bytes", settings.memory_hard_bytes.is_some()),
@@ -470,6 +470,7 @@ impl PoolBuilder {
             ("capture_stderr", settings.captures.stderr),
             ("the state", config.state.is_some()),
             ("idle_timeout", config.idle_timeout.is_some()),
+            ("preload_timeout", config.preload_timeout.is_some()),
         ];
         all.into_iter().find(|(_, is_set)| *is_set).map(|(what, _)| what)
     }

@@ -323,7 +323,7 @@ impl Pool {
         let _room = self.core.reserve()?;
         let encode = &mut |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
         let (trampoline, name) = (local_state::call::<F, S, A, R>, type_name::<F>());
-        let id = self.core.submit(trampoline, name, self.core.rules(), encode)?;
+        let id = self.core.submit(trampoline, name, self.core.task_options(), encode)?;
         let handle = Handle::new(Arc::clone(&self.core), id);
         // As in `submit`.
         drop(argument);

@@ -58,7 +58,7 @@ impl Pool {
         R: Serialize + DeserializeOwned,
     {
         let _room = self.core.reserve_async().await?;
-        let handle = self.submit_by(self.core.rules(), function, &argument)?;
+        let handle = self.submit_by(self.core.task_options(), function, &argument)?;
         // As in `submit`.
         drop(argument);
         Ok(handle)

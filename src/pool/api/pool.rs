@@ -12,7 +12,7 @@ use crate::pool::api::handle::Handle;
 use crate::pool::driver::backpressure::QueuePermit;
 use crate::pool::driver::core::Core;
 use crate::pool::record::config::{Start, check_worker_count};
-use crate::pool::record::task::Rules;
+use crate::pool::record::task::TaskOptions;
 use crate::process::function::FunctionOffset;
 use crate::worker::invocation;
 
@@ -39,9 +39,9 @@ impl Pool {
         &self.core
     }
 
-    /// The rules for tasks that have no rules of their own.
-    pub(crate) fn rules(&self) -> Rules {
-        self.core.rules()
+    /// The options of tasks that have none of their own.
+    pub(crate) fn task_options(&self) -> TaskOptions {
+        self.core.task_options()
     }
 
     /// Whether tasks run in worker processes.
@@ -82,7 +82,7 @@ impl Pool {
         R: Serialize + DeserializeOwned,
     {
         let _room = self.core.reserve()?;
-        let handle = self.submit_by(self.core.rules(), function, &argument)?;
+        let handle = self.submit_by(self.core.task_options(), function, &argument)?;
         // Before the handle exists: a panic of the argument's `Drop` would leak the handle.
         drop(argument);
         Ok(handle)
@@ -90,7 +90,7 @@ impl Pool {
 
     pub(crate) fn submit_by<F, A, R>(
         &self,
-        rules: Rules,
+        task_options: TaskOptions,
         function: F,
         argument: &A,
     ) -> Result<Handle<R>>
@@ -103,7 +103,7 @@ impl Pool {
         let _ = function;
         let name = std::any::type_name::<F>();
         let encode = &mut |out: &mut Vec<u8>| invocation::encode_onto(out, argument);
-        let id = self.core.submit(invocation::call::<F, A, R>, name, rules, encode)?;
+        let id = self.core.submit(invocation::call::<F, A, R>, name, task_options, encode)?;
         Ok(Handle::new(Arc::clone(&self.core), id))
     }
 
@@ -139,7 +139,7 @@ impl Pool {
         let encode = &mut |out: &mut Vec<u8>| invocation::encode_onto(out, &(word, &argument));
         let trampoline = invocation::call_pointer::<A, R>;
         let _room = self.core.reserve()?;
-        let id = self.core.submit(trampoline, name, self.core.rules(), encode)?;
+        let id = self.core.submit(trampoline, name, self.core.task_options(), encode)?;
         let handle = Handle::new(Arc::clone(&self.core), id);
         // As in `submit`.
         drop(argument);
@@ -228,7 +228,7 @@ impl Pool {
         R: Serialize + DeserializeOwned,
     {
         let submitted =
-            permit.and_then(|_room| self.submit_by(self.core.rules(), function, &argument));
+            permit.and_then(|_room| self.submit_by(self.core.task_options(), function, &argument));
         match submitted {
             Ok(handle) => {
                 // As in `submit`.

@@ -141,8 +141,8 @@ impl Stats {
         Stats {
             submitted: counters.submitted,
             queued,
-            running: state.workers.iter().filter(|slot| slot.queues.has_running()).count(),
-            offered: state.workers.iter().map(|slot| slot.queues.live()).sum(),
+            running: state.workers.iter().filter(|slot| slot.host_side.has_running()).count(),
+            offered: state.workers.iter().map(|slot| slot.host_side.live()).sum(),
             succeeded: counters.succeeded,
             failed: counters.failed,
             cancelled: counters.cancelled,

@@ -116,10 +116,10 @@ impl State {
         let logs = self.finish_logs_of(index);
         let State { workers, tasks, .. } = self;
         let (slot, is_over) = (&mut workers[index], |id: TaskId| {
-            tasks.get(id).is_none_or(|entry| !entry.rules.borrows)
+            tasks.get(id).is_none_or(|entry| !entry.task_options.borrows)
         });
-        let running = slot.queues.running();
-        let mut over = slot.queues.take_abandoned(is_over);
+        let running = slot.host_side.running();
+        let mut over = slot.host_side.take_abandoned(is_over);
         if let Some(held_result) = &mut slot.held_result
             && held_result.task.is_some_and(is_over)
         {
@@ -129,7 +129,7 @@ impl State {
             let log_tail = log_tail(self, id, logs.as_deref());
             let slot = &mut self.workers[index];
             slot.abandoned_calls.extend(self.tasks.take_call(id));
-            let words = slot.queues.crash_message().unwrap_or_else(|| NO_END.to_owned());
+            let words = slot.host_side.crash_message().unwrap_or_else(|| NO_END.to_owned());
             let death = Death {
                 worker: index,
                 phase: phase_of(seq, running),
@@ -160,7 +160,7 @@ impl State {
         for id in self.tasks.unfinished() {
             let is_kept = self.tasks.get(id).is_some_and(|entry| {
                 let slot = entry.offer().map(|offer| &self.workers[offer.worker]);
-                entry.rules.borrows && slot.is_some_and(|slot| slot.is_abandoned)
+                entry.task_options.borrows && slot.is_some_and(|slot| slot.is_abandoned)
             });
             if !is_kept {
                 self.complete(id, Err(Box::new(Error::Closed { what: "the pool" })));

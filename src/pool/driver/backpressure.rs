@@ -46,29 +46,29 @@ impl Core {
 
     /// The same as a future.
     #[cfg(feature = "async")]
-    pub(crate) fn reserve_async(&self) -> RoomFuture<'_> {
-        RoomFuture { core: self, number: None }
+    pub(crate) fn reserve_async(&self) -> PermitFuture<'_> {
+        PermitFuture { core: self, number: None }
     }
 
     fn reserve_until(
         &self,
         deadline: Option<Instant>,
-        no_room: impl FnOnce() -> Error,
+        late: impl FnOnce() -> Error,
     ) -> Result<Option<QueuePermit<'_>>> {
         if self.config.queue_limit.is_none() {
             return Ok(None);
         }
         self.check_ours()?;
-        let take = |state: &mut State| self.take_room(state);
-        self.wait(deadline, WaitTarget::Room, take).unwrap_or_else(|| Err(no_room()))
+        let take = |state: &mut State| self.take_permit(state);
+        self.wait(deadline, WaitTarget::Permit, take).unwrap_or_else(|| Err(late()))
     }
 
     /// Reserves a place if there is room; `None` if there is none.
-    fn take_room(&self, state: &mut State) -> Option<Result<Option<QueuePermit<'_>>>> {
+    fn take_permit(&self, state: &mut State) -> Option<Result<Option<QueuePermit<'_>>>> {
         if let Err(error) = self.check_open(state) {
             return Some(Err(error));
         }
-        (state.room() > 0).then(|| {
+        (state.available_permits() > 0).then(|| {
             state.reserved += 1;
             Ok(Some(QueuePermit { core: self }))
         })
@@ -84,22 +84,22 @@ impl Drop for QueuePermit<'_> {
     fn drop(&mut self) {
         let mut state = self.core.lock();
         state.reserved -= 1;
-        if state.is_room_awaited() {
-            state.wake_room();
+        if state.is_permit_awaited() {
+            state.wake_permit_waiters();
         }
     }
 }
 
 /// Waits for room in the queue and reserves it, as [`Core::reserve`].
 #[cfg(feature = "async")]
-pub(crate) struct RoomFuture<'a> {
+pub(crate) struct PermitFuture<'a> {
     core: &'a Core,
     /// Its number among those that wait, once it has waited.
     number: Option<u64>,
 }
 
 #[cfg(feature = "async")]
-impl<'a> Future for RoomFuture<'a> {
+impl<'a> Future for PermitFuture<'a> {
     type Output = Result<Option<QueuePermit<'a>>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -110,7 +110,7 @@ impl<'a> Future for RoomFuture<'a> {
         core.check_ours()?;
         let mut state = core.lock();
         state.drive();
-        if let Some(reserved) = core.take_room(&mut state) {
+        if let Some(reserved) = core.take_permit(&mut state) {
             return Poll::Ready(reserved);
         }
         drop(state);
@@ -119,11 +119,11 @@ impl<'a> Future for RoomFuture<'a> {
         let waker = context.waker().clone();
         let mut state = core.lock();
         // The wake-up for what has ended meanwhile would not come again.
-        if let Some(reserved) = core.take_room(&mut state) {
+        if let Some(reserved) = core.take_permit(&mut state) {
             drop(state);
             return Poll::Ready(reserved);
         }
-        let old = state.room_waiters.register(&mut self.number, waker);
+        let old = state.permit_waiters.register(&mut self.number, waker);
         state.callbacks.get_or_insert(callbacks);
         core.watch_start(&mut state);
         drop(state);
@@ -133,14 +133,14 @@ impl<'a> Future for RoomFuture<'a> {
 }
 
 #[cfg(feature = "async")]
-impl Drop for RoomFuture<'_> {
+impl Drop for PermitFuture<'_> {
     /// Passes on a wake-up that it has not used.
     fn drop(&mut self) {
         // A forked child does not use the mutex, which another thread may have held.
         let Some(number) = self.number.filter(|_| self.core.is_ours()) else { return };
         let mut state = self.core.lock();
-        let waker = state.room_waiters.remove(number);
-        state.wake_room();
+        let waker = state.permit_waiters.remove(number);
+        state.wake_permit_waiters();
         drop(state);
         drop(waker);
     }

@@ -7,7 +7,7 @@ use crate::pool::driver::core::Core;
 use crate::pool::driver::in_process;
 use crate::pool::record::config::{Initializer, Start};
 use crate::pool::record::state::State;
-use crate::pool::record::task::{Pin, Rules};
+use crate::pool::record::task::{Pin, TaskOptions};
 use crate::process::function::FunctionOffset;
 use crate::worker::call::{Call, Encoded, TaskId};
 use crate::worker::invocation::Trampoline;
@@ -18,7 +18,7 @@ pub(crate) struct Broadcast {
     pub(crate) function: Initializer,
     /// The type name of the function, for messages.
     pub(crate) name: &'static str,
-    pub(crate) rules: Rules,
+    pub(crate) task_options: TaskOptions,
     /// What workers that start later run first instead, if they run it at all.
     pub(crate) first: Option<Trampoline>,
 }
@@ -32,7 +32,7 @@ impl Core {
     /// As [`Core::submit`]; then none was submitted.
     pub(crate) fn broadcast(&self, broadcast: Broadcast) -> Result<Vec<(usize, TaskId)>> {
         self.check_ours()?;
-        let Broadcast { mut function, name, rules, first } = broadcast;
+        let Broadcast { mut function, name, task_options, first } = broadcast;
         if self.config.start == Start::InProcess {
             let call = self.call_of(&function, FunctionOffset::NONE, name)?;
             let trampoline = function.function;
@@ -64,7 +64,7 @@ impl Core {
         let mut ids = Vec::with_capacity(count);
         for (worker, mut call) in workers.into_iter().zip(calls.drain(..count)) {
             call.number = state.numbers.next(true);
-            match state.pin(call, rules, Pin { worker, broadcast }) {
+            match state.pin(call, task_options, Pin { worker, broadcast }) {
                 Ok(id) => ids.push((worker, id)),
                 Err(error) => return Err(self.withdraw_all(&mut state, ids, error)),
             }
@@ -74,7 +74,7 @@ impl Core {
             function.broadcast = Some(broadcast);
             state.initializers.push(function);
         }
-        if let Some(timeout) = rules.timeout {
+        if let Some(timeout) = task_options.timeout {
             self.schedule_timeout(&mut state, Instant::now() + timeout);
         }
         for &(worker, _) in &ids {

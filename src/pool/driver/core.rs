@@ -11,7 +11,7 @@ use crate::pool::record::config::Config;
 use crate::pool::record::publisher::Publisher;
 use crate::pool::record::state::{Lifecycle, State};
 use crate::pool::record::state_guard::StateGuard;
-use crate::pool::record::task::Rules;
+use crate::pool::record::task::TaskOptions;
 use crate::process::fork_server::ForkServer;
 use crate::process::supervisor::{HandlerId, Supervisor};
 use crate::region::arena::Arena;
@@ -125,9 +125,9 @@ impl Core {
         self.size.load(Ordering::Relaxed)
     }
 
-    /// The default rules for tasks.
-    pub(crate) fn rules(&self) -> Rules {
-        self.config.rules
+    /// The default options of tasks.
+    pub(crate) fn task_options(&self) -> TaskOptions {
+        self.config.task_options
     }
 }
 

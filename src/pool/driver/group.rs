@@ -1,7 +1,7 @@
 //! Tasks that use the same borrowed memory.
 //!
 //! The call that submits them borrows that memory, so it must not return or unwind while a worker
-//! has one of the tasks. A call that returns waits in [`Group::settle`]. If something unwinds
+//! has one of the tasks. A call that returns waits in [`Group::wait_all`]. If something unwinds
 //! before (an allocation, code of the user, a subscriber of `tracing`, a bug of this crate),
 //! dropping the group waits as well.
 //!
@@ -20,7 +20,7 @@ use crate::pool::driver::core::Core;
 use crate::pool::driver::progress::ProgressReporter;
 use crate::pool::record::outcome::Outcome;
 use crate::pool::record::state::{State, WaitTarget};
-use crate::pool::record::task::{Rules, TaskRecord};
+use crate::pool::record::task::{TaskOptions, TaskRecord};
 use crate::process::panic;
 use crate::worker::call::{SharedInput, TaskId};
 use crate::worker::invocation::{self, Encode, Trampoline};
@@ -59,7 +59,7 @@ pub(crate) struct Group<'a> {
     on_unwind: &'a dyn Fn(),
     /// The tasks that were submitted, in order.
     ids: Vec<TaskId>,
-    is_settled: bool,
+    is_over: bool,
 }
 
 impl<'a> Group<'a> {
@@ -68,7 +68,7 @@ impl<'a> Group<'a> {
         argument: &'a SharedArgument,
         on_unwind: &'a dyn Fn(),
     ) -> Group<'a> {
-        Group { core, argument, on_unwind, ids: Vec::new(), is_settled: false }
+        Group { core, argument, on_unwind, ids: Vec::new(), is_over: false }
     }
 
     /// Submits up to `count` tasks, which are not run again after a death. Each gets what
@@ -83,12 +83,12 @@ impl<'a> Group<'a> {
         count: usize,
         trampoline: Trampoline,
         name: &'static str,
-        rules: Rules,
+        task_options: TaskOptions,
         mut descriptor: impl FnMut(usize) -> D,
     ) -> Result<()> {
-        let rules = Rules { retries: 0, borrows: true, ..rules };
+        let task_options = TaskOptions { retries: 0, borrows: true, ..task_options };
         for ordinal in 0..count {
-            match self.submit(trampoline, name, rules, &descriptor(ordinal)) {
+            match self.submit(trampoline, name, task_options, &descriptor(ordinal)) {
                 Ok(()) => {}
                 Err(error) if self.ids.is_empty() => return Err(error),
                 Err(_) => break,
@@ -101,39 +101,40 @@ impl<'a> Group<'a> {
         &mut self,
         trampoline: Trampoline,
         name: &'static str,
-        rules: Rules,
+        task_options: TaskOptions,
         descriptor: &D,
     ) -> Result<()> {
         let SharedArgument { bytes, kept } = self.argument;
         let shared_input = Some(Arc::clone(kept));
         // Reserved before the task exists: nothing may fail afterwards.
         self.ids.reserve(1);
-        let id = self.core.submit_with(trampoline, name, rules, shared_input, &mut |out| {
-            invocation::encode_onto(out, descriptor)?;
-            out.extend_from_slice(bytes);
-            Ok(())
-        })?;
+        let id =
+            self.core.submit_with(trampoline, name, task_options, shared_input, &mut |out| {
+                invocation::encode_onto(out, descriptor)?;
+                out.extend_from_slice(bytes);
+                Ok(())
+            })?;
         self.ids.push(id);
         Ok(())
     }
 
     /// Waits until no worker has any of the tasks, and returns their outcomes, in order. `look` is
     /// called under the mutex whenever something may have changed.
-    pub(crate) fn settle(mut self, look: impl FnMut(&State, &[TaskId])) -> Vec<Outcome> {
+    pub(crate) fn wait_all(mut self, look: impl FnMut(&State, &[TaskId])) -> Vec<Outcome> {
         let outcomes = self.wait_until(None, look).unwrap_or_default();
-        self.is_settled = true;
+        self.is_over = true;
         outcomes
     }
 
-    /// As [`settle`](Group::settle); reports what `done` returns meanwhile.
-    pub(crate) fn settle_reporting(
+    /// As [`wait_all`](Group::wait_all); reports what `done` returns meanwhile.
+    pub(crate) fn wait_all_reporting(
         mut self,
         reporter: &mut ProgressReporter,
         done: impl Fn() -> usize,
     ) -> Vec<Outcome> {
         loop {
             if let Some(outcomes) = self.wait_until(Some(reporter.due()), |_, _| {}) {
-                self.is_settled = true;
+                self.is_over = true;
                 return outcomes;
             }
             reporter.report(done());
@@ -191,11 +192,11 @@ impl<'a> Group<'a> {
 
 impl Drop for Group<'_> {
     fn drop(&mut self) {
-        while !self.is_settled {
+        while !self.is_over {
             (self.on_unwind)();
             // What made the call unwind may make this unwind as well: then it is repeated.
             match catch_unwind(AssertUnwindSafe(|| self.cancel_and_wait())) {
-                Ok(()) => self.is_settled = true,
+                Ok(()) => self.is_over = true,
                 Err(payload) => drop(panic::take_message(payload)),
             }
         }

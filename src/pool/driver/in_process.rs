@@ -5,7 +5,7 @@ use crate::object::transfer::LeaseList;
 use crate::pool::driver::core::Core;
 use crate::pool::record::config::Initializer;
 use crate::pool::record::outcome::{EncodedResult, Outcome};
-use crate::pool::record::task::Rules;
+use crate::pool::record::task::TaskOptions;
 use crate::process::panic;
 use crate::region::windows::Windows;
 use crate::worker::call::{Call, Encoded, TaskId};
@@ -28,7 +28,7 @@ pub(crate) fn submit(
     let run = || run(core, trampoline, leases, encoded);
     let outcome = current_task::in_process(number, seed, run);
     let mut state = core.lock();
-    let id = state.tasks.insert(call, Rules::default())?;
+    let id = state.tasks.insert(call, TaskOptions::default())?;
     state.unfinished += 1;
     state.counters.submitted += 1;
     state.complete(id, outcome);

@@ -32,7 +32,7 @@ impl State {
     /// Whether as many workers are ready as there should be.
     fn is_ready(&self) -> bool {
         let available = self.workers.iter().filter(|slot| slot.takes_offers() || slot.is_dormant());
-        available.filter(|slot| slot.queues.is_ready()).count() >= self.target
+        available.filter(|slot| slot.host_side.is_ready()).count() >= self.target
     }
 
     /// The error of a pool that is not ready in time.

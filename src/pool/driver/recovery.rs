@@ -113,19 +113,19 @@ impl Core {
             WorkerState::Retiring(cause) => Some(cause),
             _ => None,
         };
-        let ready = slot.queues.is_ready();
+        let ready = slot.host_side.is_ready();
         let pid = slot.pid;
-        let crash_message = slot.queues.crash_message().or_else(|| corrupt_text(cause));
+        let crash_message = slot.host_side.crash_message().or_else(|| corrupt_text(cause));
         let crash_message = crash_message.or_else(|| slot.server_end.take());
         let streams = std::mem::take(&mut slot.streams);
         streams.stop();
         let (stdout_tail, stderr_tail) = (streams.stdout_tail(), streams.stderr_tail());
         let failure = failure.and_then(failure_text);
-        let running = slot.queues.running();
-        let running_task = slot.queues.running_task();
+        let running = slot.host_side.running();
+        let running_task = slot.host_side.running_task();
         state.record_exit(index, running_task, cause, reason);
         let slot = &mut state.workers[index];
-        let (started, untouched) = slot.queues.classify_in_flight();
+        let (started, untouched) = slot.host_side.classify_in_flight();
         let has_started = !started.is_empty();
         sweep_lent(state, index, &started);
         state.workers[index].release();
@@ -293,13 +293,13 @@ impl Core {
             // Its last result may say why it leaves.
             state.drain_worker(index);
             let slot = &mut state.workers[index];
-            let is_ready = slot.queues.is_ready();
+            let is_ready = slot.host_side.is_ready();
             let link = slot.link.take();
             if is_ready {
                 // It is dying, or its task has closed descriptors that are not its own. Then it
                 // can neither ring nor ask for spans, and is replaced after the task.
                 state.retire(index, RetireCause::Leaving(LeaveReason::Unclean));
-                state.workers[index].queues.stop();
+                state.workers[index].host_side.stop();
                 state.drive();
                 self.arm_supervisor(&mut state);
             }
@@ -399,7 +399,8 @@ pub(crate) fn fail_or_retry(
         }
         _ => {
             entry.deaths += 1;
-            let may_run_again = entry.deaths <= entry.rules.retries && !entry.is_cancel_requested;
+            let may_run_again =
+                entry.deaths <= entry.task_options.retries && !entry.is_cancel_requested;
             if may_run_again && !entry.is_done() {
                 state.counters.retried += 1;
                 state.requeue_first(id);

@@ -38,7 +38,7 @@ impl State {
             let workers = self.workers.iter().enumerate().rev();
             let least = workers
                 .filter(|(_, slot)| slot.takes_offers() || slot.is_dormant())
-                .min_by_key(|(_, slot)| (!slot.is_dormant(), slot.queues.live()));
+                .min_by_key(|(_, slot)| (!slot.is_dormant(), slot.host_side.live()));
             let Some((index, _)) = least else { return };
             match self.workers[index].state {
                 WorkerState::Dormant => self.workers[index].state = WorkerState::Vacant,
@@ -47,7 +47,7 @@ impl State {
                 }
                 _ => {
                     self.retire(index, RetireCause::Surplus);
-                    self.workers[index].queues.stop();
+                    self.workers[index].host_side.stop();
                 }
             }
         }
@@ -61,7 +61,7 @@ impl State {
         let has_process = slot.child.is_some();
         slot.state = if has_process { WorkerState::Running } else { WorkerState::Starting };
         slot.clock.reset();
-        slot.queues.cancel_stop();
+        slot.host_side.cancel_stop();
     }
 
     /// The empty slots: those with tasks that wait for a worker first.
@@ -105,7 +105,7 @@ impl Core {
         self.size.store(state.target, Ordering::Relaxed);
         let target = state.target;
         state.events.defer(Level::DEBUG, move || tracing::debug!(workers = target, "pool resized"));
-        state.wake_room();
+        state.wake_permit_waiters();
         state.drive();
         self.arm_supervisor(&mut state);
         drop(state);
@@ -162,7 +162,7 @@ impl Core {
             // `timeout` is not zero, so this is false for a worker that is not idle.
             if now.saturating_duration_since(since) >= timeout {
                 state.retire(index, RetireCause::Idle);
-                state.workers[index].queues.stop();
+                state.workers[index].host_side.stop();
                 state.events.defer(Level::DEBUG, move || {
                     tracing::debug!(worker = index, "idle worker leaves");
                 });

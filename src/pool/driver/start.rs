@@ -164,7 +164,7 @@ impl Core {
         if let Some(link) = old.link {
             link.close();
         }
-        state.forget_told_levels();
+        state.forget_sent_levels();
         if let Some(timeout) = self.config.idle_timeout {
             self.schedule_check(state, Instant::now() + timeout);
         }

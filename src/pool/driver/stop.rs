@@ -68,7 +68,7 @@ impl Core {
         self.wait(deadline, WaitTarget::All, |state| (state.unfinished == 0).then_some(()));
         let mut state = self.lock();
         for index in 0..state.workers.len() {
-            if state.workers[index].queues.live() > 0 || state.unfinished > 0 {
+            if state.workers[index].host_side.live() > 0 || state.unfinished > 0 {
                 state.retire(index, RetireCause::PoolEnds);
                 state.workers[index].kill();
             }
@@ -93,9 +93,9 @@ impl Core {
         }
         for index in 0..state.workers.len() {
             state.retire(index, RetireCause::Stopped);
-            state.workers[index].queues.stop();
+            state.workers[index].host_side.stop();
         }
-        let starting = |slot: &WorkerSlot| slot.is_occupied() && !slot.queues.is_ready();
+        let starting = |slot: &WorkerSlot| slot.is_occupied() && !slot.host_side.is_ready();
         while state.workers.iter().any(starting) && Instant::now() < start_deadline {
             state = self.wait_changed(state, Some(start_deadline));
         }
@@ -117,7 +117,7 @@ impl Core {
         state.life = Lifecycle::Closed;
         state.end_remaining();
         // While there is a callback thread: it calls the wakers, and drops them without the mutex.
-        state.wake_room();
+        state.wake_permit_waiters();
         let links: Vec<Arc<ChildLink>> =
             state.workers.iter_mut().filter_map(|slot| slot.link.take()).collect();
         // With the last pool, the callback thread ends when it has run what is due.

@@ -13,7 +13,7 @@ use crate::pool::driver::in_process;
 use crate::pool::record::config::Start;
 use crate::pool::record::outcome::broken;
 use crate::pool::record::state::{Lifecycle, State};
-use crate::pool::record::task::Rules;
+use crate::pool::record::task::TaskOptions;
 use crate::process::function::FunctionOffset;
 use crate::worker::call::{Call, Encoded, SharedInput, TaskId};
 use crate::worker::invocation::{Encode, Trampoline};
@@ -31,9 +31,9 @@ thread_local! {
 }
 
 impl Core {
-    /// Checks that this pool can apply the rules.
-    pub(crate) fn check(&self, rules: Rules) -> Result<()> {
-        match rules.timeout {
+    /// Checks that this pool can apply the options.
+    pub(crate) fn check(&self, task_options: TaskOptions) -> Result<()> {
+        match task_options.timeout {
             Some(Duration::ZERO) => Err(Error::invalid("the timeout of a task", "0 s", "longer")),
             Some(_) if self.config.start == Start::InProcess => {
                 let expected = "left out where tasks have no process that could be killed";
@@ -48,10 +48,10 @@ impl Core {
         &self,
         trampoline: Trampoline,
         name: &'static str,
-        rules: Rules,
+        task_options: TaskOptions,
         encode: Encode<'_>,
     ) -> Result<TaskId> {
-        self.submit_with(trampoline, name, rules, None, encode)
+        self.submit_with(trampoline, name, task_options, None, encode)
     }
 
     /// The same for an argument that refers to more, which is kept until the task is over.
@@ -59,7 +59,7 @@ impl Core {
         &self,
         trampoline: Trampoline,
         name: &'static str,
-        rules: Rules,
+        task_options: TaskOptions,
         shared_input: Option<Arc<SharedInput>>,
         encode: Encode<'_>,
     ) -> Result<TaskId> {
@@ -88,31 +88,31 @@ impl Core {
         };
         let call = Call { function, name, number: 0, payload, leases, shared_input };
         if self.config.start == Start::InProcess {
-            return in_process::submit(self, trampoline, call, &bytes, rules.is_part());
+            return in_process::submit(self, trampoline, call, &bytes, task_options.is_part());
         }
         if bytes.capacity() <= SCRATCH_BYTES_MAX {
             let _ = SCRATCH.try_with(|scratch| scratch.set(bytes));
         }
-        self.admit(call, rules)
+        self.admit(call, task_options)
     }
 
     #[inline]
-    fn admit(&self, mut call: Call, rules: Rules) -> Result<TaskId> {
+    fn admit(&self, mut call: Call, task_options: TaskOptions) -> Result<TaskId> {
         let name = call.name;
         let mut state = self.lock();
         self.check_open(&state)?;
-        call.number = state.numbers.next(rules.is_part());
+        call.number = state.numbers.next(task_options.is_part());
         state.update_log_levels(self.config.settings.logs);
         if state.wants_logs() {
             task_names::note(call.function.to_word(), name);
         }
-        let id = state.tasks.insert(call, rules)?;
+        let id = state.tasks.insert(call, task_options)?;
         state.unfinished += 1;
         state.counters.submitted += 1;
         state.events.defer(Level::TRACE, move || {
             tracing::trace!(task = id.number(), name, "task submitted");
         });
-        if let Some(timeout) = rules.timeout {
+        if let Some(timeout) = task_options.timeout {
             self.schedule_timeout(&mut state, Instant::now() + timeout);
         }
         if state.dormant > 0 {
@@ -122,8 +122,8 @@ impl Core {
             && let Some(index) = state.pick()
             && state.offer(index, id)
         {
-            state.workers[index].queues.wake();
-            if state.workers[index].queues.live() > 1 {
+            state.workers[index].host_side.wake();
+            if state.workers[index].host_side.live() > 1 {
                 state.control.set_has_surplus(true);
             }
             return Ok(id);

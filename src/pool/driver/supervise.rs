@@ -105,7 +105,7 @@ impl State {
     /// Excludes a gap, in which this process was stopped, from all that is measured by the clock.
     fn exclude_gap(&mut self, gap: Duration) {
         for slot in &mut self.workers {
-            slot.queues.exclude_gap(gap);
+            slot.host_side.exclude_gap(gap);
             slot.clock.exclude_gap(gap);
             if let Some(killed_at) = &mut slot.killed_at {
                 *killed_at += gap;
@@ -146,7 +146,7 @@ fn end_late_tasks(state: &mut State) -> Option<Instant> {
             Some(at) => sooner(at),
             None => {}
         }
-        let Some(timeout) = entry.rules.timeout else { continue };
+        let Some(timeout) = entry.task_options.timeout else { continue };
         let running = match entry.offer() {
             Some(Offer { worker, seq }) => {
                 let seq = seq.get();
@@ -154,7 +154,7 @@ fn end_late_tasks(state: &mut State) -> Option<Instant> {
                     continue;
                 }
                 let slot = &mut state.workers[worker];
-                match slot.queues.running() {
+                match slot.host_side.running() {
                     Some((running, _, started_ns)) if running == seq => {
                         Some(Duration::from_nanos(now_ns.saturating_sub(started_ns)))
                     }

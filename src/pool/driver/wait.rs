@@ -37,16 +37,16 @@ fn next_check(state: &mut State) -> Duration {
 impl Core {
     /// Waits until `poll` returns a value, and drives meanwhile; `None` after `deadline`.
     ///
-    /// `poll` is called under the mutex, after every step. `watch` says what it waits for.
+    /// `poll` is called under the mutex, after every step. `target` says what it waits for.
     #[inline]
     pub(crate) fn wait<T>(
         &self,
         deadline: Option<Instant>,
-        watch: WaitTarget<'_>,
+        target: WaitTarget<'_>,
         mut poll: impl FnMut(&mut State) -> Option<T>,
     ) -> Option<T> {
         let now = poll(&mut self.lock());
-        if now.is_some() { now } else { self.wait_on(deadline, watch, poll) }
+        if now.is_some() { now } else { self.wait_on(deadline, target, poll) }
     }
 
     /// Waits for a task until `deadline`, and takes its outcome. This thread emits the log records
@@ -67,7 +67,7 @@ impl Core {
     fn wait_on<T>(
         &self,
         deadline: Option<Instant>,
-        watch: WaitTarget<'_>,
+        target: WaitTarget<'_>,
         mut poll: impl FnMut(&mut State) -> Option<T>,
     ) -> Option<T> {
         let spin = if self.config.spin_short { JOIN_SPIN_SHORT } else { JOIN_SPIN };
@@ -86,7 +86,7 @@ impl Core {
             if progressed {
                 progressed = self.spin(state, spin, deadline);
             } else {
-                self.sleep(state, watch, deadline);
+                self.sleep(state, target, deadline);
                 progressed = true;
             }
         }
@@ -96,7 +96,7 @@ impl Core {
     /// within `budget`.
     fn spin(&self, state: StateGuard<'_>, budget: Duration, end: Option<Instant>) -> bool {
         let next: Vec<PendingCommit> =
-            state.workers.iter().filter_map(|slot| slot.queues.pending_commit()).collect();
+            state.workers.iter().filter_map(|slot| slot.host_side.pending_commit()).collect();
         if !state.queue.is_empty() && !state.joiner_sleeps {
             // Workers need not ring while this thread spins.
             state.control.driver().set(Driver::Awake);
@@ -111,16 +111,16 @@ impl Core {
         })
     }
 
-    /// Sleeps until there may be something to do for `watch`, or until `deadline`.
+    /// Sleeps until there may be something to do for `target`, or until `deadline`.
     fn sleep<'a>(
         &'a self,
         mut state: StateGuard<'a>,
-        watch: WaitTarget<'_>,
+        target: WaitTarget<'_>,
         deadline: Option<Instant>,
     ) {
         let left = || deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let me = ThreadParker::new();
-        self.start_watching(&mut state, watch, &me);
+        self.add_listeners(&mut state, target, &me);
         state.retire_corrupt();
         self.watch_exits(&mut state);
         if state.joiner_sleeps {
@@ -133,7 +133,7 @@ impl Core {
             me.wait_until(deadline);
             let mut state = self.lock();
             state.waiting.retain(|waiter| !waiter.is_same(&me));
-            self.stop_watching(&mut state, watch, &me);
+            self.remove_listeners(&mut state, target, &me);
             return;
         }
         state.joiner_sleeps = true;
@@ -149,7 +149,7 @@ impl Core {
         }
         state.joiner_sleeps = false;
         state.control.driver().set(Driver::Awake);
-        self.stop_watching(&mut state, watch, &me);
+        self.remove_listeners(&mut state, target, &me);
     }
 
     /// Makes the supervisor check that the tasks with listeners are started. No thread drives for
@@ -177,17 +177,17 @@ impl Core {
 
     /// Recalls the tasks that workers have not started in time. Returns when to check again.
     pub(crate) fn recall_stalled(&self, state: &mut State) -> Option<Instant> {
-        if state.listeners == 0 && !state.is_room_awaited() {
+        if state.listeners == 0 && !state.is_permit_awaited() {
             return None;
         }
         state.recall_unstarted(START_TIMEOUT);
         (state.unfinished > 0).then(|| Instant::now() + next_check(state))
     }
 
-    fn start_watching(&self, state: &mut State, watch: WaitTarget<'_>, me: &ThreadParker) {
-        match watch {
+    fn add_listeners(&self, state: &mut State, target: WaitTarget<'_>, me: &ThreadParker) {
+        match target {
             WaitTarget::All => state.waiting_for_all += 1,
-            WaitTarget::Room => state.waiting_for_room += 1,
+            WaitTarget::Permit => state.waiting_for_permit += 1,
             WaitTarget::WaitSet(queue) => queue.set_waiter(Some(me.clone())),
             WaitTarget::Tasks(tasks) => {
                 for &id in tasks {
@@ -197,10 +197,10 @@ impl Core {
         }
     }
 
-    fn stop_watching(&self, state: &mut State, watch: WaitTarget<'_>, me: &ThreadParker) {
-        match watch {
+    fn remove_listeners(&self, state: &mut State, target: WaitTarget<'_>, me: &ThreadParker) {
+        match target {
             WaitTarget::All => state.waiting_for_all -= 1,
-            WaitTarget::Room => state.waiting_for_room -= 1,
+            WaitTarget::Permit => state.waiting_for_permit -= 1,
             WaitTarget::WaitSet(queue) => queue.set_waiter(None),
             WaitTarget::Tasks(tasks) => {
                 for &id in tasks {

@@ -1,4 +1,4 @@
-//! Options of tasks: their rules and a shared value.
+//! Options of tasks, with a shared value.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use crate::pool::api::handle::Handle;
 use crate::pool::driver::progress::{Progress, ProgressFn};
 use crate::pool::items::pipeline::{BATCHES_PER_WORKER, BatchCall, BatchPolicy, Pipeline};
 use crate::pool::items::shared_value::SharedValue;
-use crate::pool::record::task::{FOREVER, Rules, TaskKind};
+use crate::pool::record::task::{FOREVER, TaskKind, TaskOptions};
 use crate::pool::with::With;
 use crate::worker::invocation::{Trampoline, encode_onto};
 
-/// Rules for the tasks that are submitted through it, and the value that they share; from
+/// Options for the tasks that are submitted through it, and the value that they share; from
 /// [`Pool::options`] or [`Pool::with`].
 ///
 /// # Examples
@@ -33,14 +33,14 @@ use crate::worker::invocation::{Trampoline, encode_onto};
 #[must_use = "options do nothing by themselves"]
 pub struct Options<'p, S = ()> {
     pool: &'p Pool,
-    rules: Rules,
+    task_options: TaskOptions,
     chunk_size: Option<usize>,
     progress: Option<ProgressFn>,
     value: S,
 }
 
 impl Pool {
-    /// Rules for tasks that differ from the pool's.
+    /// Options for tasks that differ from the pool's.
     ///
     /// # Examples
     ///
@@ -53,8 +53,8 @@ impl Pool {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn options(&self) -> Options<'_> {
-        let rules = self.core.rules();
-        Options { pool: self, rules, chunk_size: None, progress: None, value: () }
+        let task_options = self.core.task_options();
+        Options { pool: self, task_options, chunk_size: None, progress: None, value: () }
     }
 
     /// Passes `value` by reference to every call of a function: what a closure would have captured.
@@ -109,7 +109,7 @@ impl<'p, S> Options<'p, S> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.rules.timeout = Some(timeout.min(FOREVER));
+        self.task_options.timeout = Some(timeout.min(FOREVER));
         self
     }
 
@@ -126,7 +126,7 @@ impl<'p, S> Options<'p, S> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn retries(mut self, retries: u32) -> Self {
-        self.rules.retries = retries;
+        self.task_options.retries = retries;
         self
     }
 
@@ -175,7 +175,7 @@ impl<'p, S> Options<'p, S> {
             return Err(Error::invalid("the look-ahead", 0, "at least 1 item"));
         }
         let core = Arc::clone(&self.pool.core);
-        core.check(self.rules)?;
+        core.check(self.task_options)?;
         // Lazy results are delivered one by one, unless the chunk size is set.
         let fixed = self.chunk_size.or(ahead.map(|_| 1));
         let (batches_max, batch_items) = match (ahead, fixed) {
@@ -185,8 +185,8 @@ impl<'p, S> Options<'p, S> {
         };
         let policy = BatchPolicy { batches_max, batch_items, is_adaptive: fixed.is_none() };
         let name = std::any::type_name::<F>();
-        let rules = Rules { kind: TaskKind::Batch, ..self.rules };
-        let call = BatchCall { trampoline, name, rules, value };
+        let task_options = TaskOptions { kind: TaskKind::Batch, ..self.task_options };
+        let call = BatchCall { trampoline, name, task_options, value };
         Pipeline::new(core, items, policy, call, self.progress.as_ref())
     }
 }
@@ -207,11 +207,11 @@ impl<'p> Options<'p> {
     where
         W: Serialize + DeserializeOwned + 'static,
     {
-        let Options { pool, rules, chunk_size, progress, .. } = self;
-        Options { pool, rules, chunk_size, progress, value: With(value) }
+        let Options { pool, task_options, chunk_size, progress, .. } = self;
+        Options { pool, task_options, chunk_size, progress, value: With(value) }
     }
 
-    /// Runs `function(argument)` in a worker, with these rules. See [`Pool::submit`].
+    /// Runs `function(argument)` in a worker, with these options. See [`Pool::submit`].
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
@@ -234,9 +234,9 @@ impl<'p> Options<'p> {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.pool.core.check(self.rules)?;
+        self.pool.core.check(self.task_options)?;
         let _room = self.pool.core.reserve()?;
-        self.submit_into_room(function, argument)
+        self.submit_when_permitted(function, argument)
     }
 
     /// The same, but waits for room in the queue for `timeout` at most; `None` if there is none.
@@ -251,21 +251,21 @@ impl<'p> Options<'p> {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.pool.core.check(self.rules)?;
+        self.pool.core.check(self.task_options)?;
         let _room = match self.pool.core.reserve_timeout(timeout) {
             Err(Error::TimedOut { .. }) => return Ok(None),
             room => room?,
         };
-        self.submit_into_room(function, argument).map(Some)
+        self.submit_when_permitted(function, argument).map(Some)
     }
 
-    fn submit_into_room<F, A, R>(&self, function: F, argument: A) -> Result<Handle<R>>
+    fn submit_when_permitted<F, A, R>(&self, function: F, argument: A) -> Result<Handle<R>>
     where
         F: Fn(A) -> R + Copy + Send + 'static,
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let handle = self.pool.submit_by(self.rules, function, &argument)?;
+        let handle = self.pool.submit_by(self.task_options, function, &argument)?;
         // As in `Pool::submit`.
         drop(argument);
         Ok(handle)
@@ -276,9 +276,9 @@ impl<'p, W: Serialize> Options<'p, With<W>> {
     /// The same options without the value, and the encoded value. The value is dropped here: later
     /// a panic of its `Drop` would leak the call's results.
     pub(super) fn share(self) -> Result<(Options<'p>, SharedValue)> {
-        let Options { pool, rules, chunk_size, progress, value: With(value) } = self;
+        let Options { pool, task_options, chunk_size, progress, value: With(value) } = self;
         let shared = SharedValue::new(&pool.core, &mut |out| encode_onto(out, &value))?;
         drop(value);
-        Ok((Options { pool, rules, chunk_size, progress, value: () }, shared))
+        Ok((Options { pool, task_options, chunk_size, progress, value: () }, shared))
     }
 }

@@ -15,7 +15,7 @@ use crate::pool::driver::progress::{ProgressFn, ProgressReporter};
 use crate::pool::items::shared_value::SharedValue;
 use crate::pool::record::outcome::Outcome;
 use crate::pool::record::state::WaitTarget;
-use crate::pool::record::task::Rules;
+use crate::pool::record::task::TaskOptions;
 use crate::process::panic;
 use crate::sys::huge_pages;
 use crate::worker::call::TaskId;
@@ -52,7 +52,7 @@ pub(super) struct BatchPolicy {
 pub(super) struct BatchCall {
     pub(super) trampoline: Trampoline,
     pub(super) name: &'static str,
-    pub(super) rules: Rules,
+    pub(super) task_options: TaskOptions,
     pub(super) value: Option<SharedValue>,
 }
 
@@ -181,7 +181,7 @@ where
             // Taken out while it runs, so that an iterator that panics is not used again.
             let Some(mut items) = self.items.take() else { return Ok(()) };
             let Some(first) = items.next() else { return Ok(()) };
-            let BatchCall { trampoline, name, rules, ref value } = self.call;
+            let BatchCall { trampoline, name, task_options, ref value } = self.call;
             let items_max = self.policy.batch_items;
             let mut count = 1;
             let encode = &mut |out: &mut Vec<u8>| {
@@ -199,7 +199,7 @@ where
                 Ok(())
             };
             let keeps = value.as_ref().map(|value| Arc::clone(&value.kept));
-            let id = self.core.submit_with(trampoline, name, rules, keeps, encode)?;
+            let id = self.core.submit_with(trampoline, name, task_options, keeps, encode)?;
             self.batches.push_back((id, self.submitted..self.submitted + count));
             self.submitted += count;
             self.items = Some(items);

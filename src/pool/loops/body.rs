@@ -206,12 +206,12 @@ impl<S: ExtraArgument> Local<S> {
 }
 
 /// The blocks and the operands of the loop that a task is part of.
-struct Attached {
-    worker: LoopWorker,
+struct Attached<'a> {
+    worker: LoopWorker<'a>,
     operands: Vec<WorkerOperand>,
 }
 
-fn attach(invocation: &mut Invocation<'_>) -> std::result::Result<Attached, CodecError> {
+fn attach<'a>(invocation: &mut Invocation<'a>) -> std::result::Result<Attached<'a>, CodecError> {
     let (task, operands) = invocation.leading::<(LoopTask, Vec<WireOperand>)>()?;
     let worker = LoopWorker::new(invocation, task)?;
     let (resolver, windows) = (&invocation.cache.resolver, invocation.windows);
@@ -223,21 +223,21 @@ fn attach(invocation: &mut Invocation<'_>) -> std::result::Result<Attached, Code
 pub(super) type Ran = std::result::Result<(), CodecError>;
 
 /// A loop's task in a worker: where its chunks are, and what its calls get.
-pub(super) struct Body<P, U, S: ExtraArgument, F> {
-    attached: Attached,
+pub(super) struct Body<'a, P, U, S: ExtraArgument, F> {
+    attached: Attached<'a>,
     value: Option<S::Value>,
     pub(super) function: F,
     units: PhantomData<(P, U)>,
 }
 
-impl<P, U, S, F> Body<P, U, S, F>
+impl<'a, P, U, S, F> Body<'a, P, U, S, F>
 where
     P: Operand<U>,
     U: Unit,
     S: ExtraArgument,
     F: Copy + Send + 'static,
 {
-    pub(super) fn attach(invocation: &mut Invocation<'_>) -> std::result::Result<Self, CodecError> {
+    pub(super) fn attach(invocation: &mut Invocation<'a>) -> std::result::Result<Self, CodecError> {
         let attached = attach(invocation)?;
         let value = invocation.argument()?;
         invocation.begin();

@@ -120,14 +120,14 @@ impl Pool {
         }
         let core = &*self.core;
         let partition = Partition::new(len_bytes, PART_BYTES)?;
-        let (rules, name) = (core.rules(), "brigade::Pool::zeroed");
+        let (task_options, name) = (core.task_options(), "brigade::Pool::zeroed");
         // The elements keep their values, so a death tears nothing.
         let parallel_loop = ParallelLoop {
             core,
             partition,
             is_written: false,
             may_end_early: true,
-            rules,
+            task_options,
             progress: None,
             name,
         };

@@ -27,7 +27,7 @@ use crate::pool::loops::loop_worker::ClaimedChunks;
 use crate::pool::loops::operand::{Elements, Operand, Unit};
 use crate::pool::loops::par_loop::ParLoop;
 use crate::pool::loops::results::{Runs, combine, in_order};
-use crate::pool::record::task::Rules;
+use crate::pool::record::task::TaskOptions;
 use crate::pool::with::With;
 use crate::worker::invocation::{self, Invocation};
 
@@ -312,28 +312,28 @@ where
         O: Fn(A, A) -> A + Copy + Send + 'static,
     {
         let (mode, chunks) = (Mode::grouped(GROUPS_MAX), self.chunks);
-        let (pool, rules) = (chunks.settings.pool, chunks.settings.rules);
+        let (pool, task_options) = (chunks.settings.pool, chunks.settings.task_options);
         if chunks.partition(mode)?.chunks() == 0 {
-            return empty::<S, M, A>(pool, rules, chunks.state.value());
+            return empty::<S, M, A>(pool, task_options, chunks.state.value());
         }
         let run = fold_groups::<P, U, S, M, F, A>;
         let (parts, partition) = chunks.run(run, type_name::<F>(), mode)?;
         let partial = in_order(parts, partition.blocks())?;
-        let merged = combine(pool, rules, partial, operation)?;
+        let merged = combine(pool, task_options, partial, operation)?;
         merged.ok_or(Error::Corrupt { what: "the results of a loop", found: "none".into() })
     }
 }
 
 /// The partial result of no chunks, which a worker makes as all others.
-fn empty<S, M, A>(pool: &Pool, rules: Rules, value: &S::Value) -> Result<A>
+fn empty<S, M, A>(pool: &Pool, task_options: TaskOptions, value: &S::Value) -> Result<A>
 where
     S: Make<M, A>,
     M: Copy + Send + 'static,
     A: Serialize + DeserializeOwned,
 {
-    pool.core.check(rules)?;
+    pool.core.check(task_options)?;
     let encode = &mut |out: &mut Vec<u8>| invocation::encode_onto(out, value);
-    let id = pool.core.submit(make_in_worker::<S, M, A>, type_name::<M>(), rules, encode)?;
+    let id = pool.core.submit(make_in_worker::<S, M, A>, type_name::<M>(), task_options, encode)?;
     Handle::new(Arc::clone(&pool.core), id).join()
 }
 
@@ -415,7 +415,7 @@ where
         O: Fn(T, T) -> T + Copy + Send + 'static,
     {
         let FoldArray { chunks, len, .. } = self;
-        let (pool, rules) = (chunks.settings.pool, chunks.settings.rules);
+        let (pool, task_options) = (chunks.settings.pool, chunks.settings.task_options);
         let mode = Mode::grouped(GROUPS_MAX);
         let groups = chunks.partition(mode)?.blocks();
         let mut merged = SharedArray::<T>::zeroed([len])?;
@@ -427,7 +427,7 @@ where
         chunks.zip(PerBlock(&mut partials)).run(run, type_name::<F>(), mode)?;
         let merging = pool.par_chunks_mut(&mut merged, MERGE_LEN).zip(Whole(&partials));
         let mut merging = merging.enumerate().with(len);
-        merging.settings.rules = rules;
+        merging.settings.task_options = task_options;
         let merging = merging.for_each(move |&len, (index, (merged, partials))| {
             let (first, mut level) = (index * MERGE_LEN, Vec::with_capacity(GROUPS_MAX));
             for (offset, merged) in merged.iter_mut().enumerate() {

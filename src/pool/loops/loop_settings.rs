@@ -8,15 +8,15 @@ use crate::pool::loops::parallel_loop::ParallelLoop;
 use crate::pool::loops::partition::Partition;
 use crate::pool::loops::units::common_units;
 use crate::pool::record::outcome::EncodedResult;
-use crate::pool::record::task::Rules;
+use crate::pool::record::task::TaskOptions;
 use crate::worker::invocation::{self, Encode, Trampoline};
 
-/// How a loop is divided, and its rules.
+/// How a loop is divided, and its options.
 pub(super) struct LoopSettings<'p> {
     pub(super) pool: &'p Pool,
     pub(super) cut: Cut,
     pub(super) chunk_len: usize,
-    pub(super) rules: Rules,
+    pub(super) task_options: TaskOptions,
     pub(super) progress: Option<ProgressFn>,
 }
 
@@ -42,12 +42,19 @@ impl LoopSettings<'_> {
             return Err(Error::invalid("the number of rows of a chunk", found, rule));
         }
         let core = &*self.pool.core;
-        core.check(self.rules)?;
+        core.check(self.task_options)?;
         let is_written = operands.iter().any(|operand| operand.is_written && !operand.is_new);
-        let (rules, may_end_early) = (self.rules, mode.may_end_early);
+        let (task_options, may_end_early) = (self.task_options, mode.may_end_early);
         let progress = self.progress.as_ref();
-        let parallel_loop =
-            ParallelLoop { core, partition, is_written, may_end_early, rules, progress, name };
+        let parallel_loop = ParallelLoop {
+            core,
+            partition,
+            is_written,
+            may_end_early,
+            task_options,
+            progress,
+            name,
+        };
         let wire = |HostOperand { source, is_written, layout, extra, .. }| {
             (source, is_written, layout, extra)
         };

@@ -5,9 +5,10 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::FloatMode;
-use crate::pool::loops::blocks::Blocks;
+use crate::pool::loops::blocks;
 use crate::pool::loops::operand::ClaimedChunk;
 use crate::pool::loops::partition::Partition;
+use crate::sync::block_table::BlockTable;
 use crate::worker::invocation::{CodecError, Invocation};
 
 /// What each task of a loop gets; its operands and its shared value follow.
@@ -44,22 +45,22 @@ impl Iterator for ClaimedChunks {
 }
 
 /// A worker's part in a loop.
-pub(super) struct LoopWorker {
+pub(super) struct LoopWorker<'a> {
     task: LoopTask,
-    blocks: Blocks,
+    blocks: BlockTable<'a>,
     /// The worker's index: its share is the same in every loop.
     home: usize,
 }
 
-impl LoopWorker {
+impl<'a> LoopWorker<'a> {
     /// Attaches to the blocks of the loop that `task` is part of.
     pub(super) fn new(
-        invocation: &Invocation<'_>,
+        invocation: &Invocation<'a>,
         task: LoopTask,
-    ) -> std::result::Result<LoopWorker, CodecError> {
+    ) -> std::result::Result<LoopWorker<'a>, CodecError> {
         let LoopTask { partition, blocks_offset, number, shares, .. } = task;
         let count = partition.blocks();
-        let blocks = Blocks::attach(invocation.windows, blocks_offset, shares, count, number);
+        let blocks = blocks::attach(invocation.windows, blocks_offset, shares, count, number);
         let blocks = blocks.map_err(|error| CodecError::Argument(error.to_string()))?;
         Ok(LoopWorker { task, blocks, home: invocation.cache.worker })
     }
@@ -69,7 +70,7 @@ impl LoopWorker {
     /// from then on.
     pub(super) fn run(&self, each: &mut dyn FnMut(usize, ClaimedChunks) -> Option<usize>) {
         /// Stops the loop when a panic unwinds through this function: the call fails in any case.
-        struct StopOnPanic<'a>(&'a Blocks);
+        struct StopOnPanic<'a>(&'a BlockTable<'a>);
         impl Drop for StopOnPanic<'_> {
             fn drop(&mut self) {
                 self.0.limit(0);

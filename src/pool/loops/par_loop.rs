@@ -207,8 +207,8 @@ impl Pool {
         cut: Cut,
         chunk_len: usize,
     ) -> ParLoop<'_, A, (), U> {
-        let rules = self.core.rules();
-        let settings = LoopSettings { pool: self, cut, chunk_len, rules, progress: None };
+        let task_options = self.core.task_options();
+        let settings = LoopSettings { pool: self, cut, chunk_len, task_options, progress: None };
         ParLoop { settings, operands, state: (), unit: PhantomData }
     }
 }
@@ -270,7 +270,7 @@ impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn retries(mut self, retries: u32) -> Self {
-        self.settings.rules.retries = retries;
+        self.settings.task_options.retries = retries;
         self
     }
 
@@ -290,7 +290,7 @@ impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.settings.rules.timeout = Some(timeout.min(FOREVER));
+        self.settings.task_options.timeout = Some(timeout.min(FOREVER));
         self
     }
 

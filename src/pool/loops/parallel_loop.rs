@@ -11,7 +11,8 @@ use crate::pool::loops::loop_worker::LoopTask;
 use crate::pool::loops::partition::Partition;
 use crate::pool::record::config::Start;
 use crate::pool::record::outcome::{EncodedResult, Outcome};
-use crate::pool::record::task::{Rules, TaskKind};
+use crate::pool::record::task::{TaskKind, TaskOptions};
+use crate::sync::block_table::BlockTable;
 use crate::worker::invocation::{Encode, Trampoline};
 
 /// A loop to run.
@@ -22,7 +23,7 @@ pub(super) struct ParallelLoop<'a> {
     pub(super) is_written: bool,
     /// A task may find that the last blocks need not be done.
     pub(super) may_end_early: bool,
-    pub(super) rules: Rules,
+    pub(super) task_options: TaskOptions,
     pub(super) progress: Option<&'a ProgressFn>,
     /// The type name of the function, for error messages.
     pub(super) name: &'static str,
@@ -63,16 +64,16 @@ impl ParallelLoop<'_> {
         let argument = SharedArgument::new(encode)?;
         let (arena, shares) = (&self.core.arena, self.tasks(count));
         let blocks = HostBlocks::new(arena, count, shares, self.core.next_call())?;
-        let repeats_left = self.rules.retries;
+        let repeats_left = self.task_options.retries;
         let mut rounds = Rounds { blocks, results: Vec::new(), repeats_left, failure: None };
         let mut claimers = 0;
         loop {
-            let (free, repeats) = (rounds.blocks.free(), rounds.repeats_left);
+            let (free, repeats) = (rounds.blocks.table().free(), rounds.repeats_left);
             self.round(&mut rounds, &mut claimers, (trampoline, &argument), &mut reporter);
             if rounds.failure.is_none() {
-                rounds.blocks.check(claimers)?;
+                rounds.blocks.table().check(claimers)?;
             }
-            let left = rounds.blocks.free();
+            let left = rounds.blocks.table().free();
             if left == 0 {
                 break;
             }
@@ -85,11 +86,12 @@ impl ParallelLoop<'_> {
             if matches!(&rounds.failure, Some(error) if error.death().is_none()) {
                 break;
             }
-            rounds.blocks.rewind();
+            rounds.blocks.table().rewind();
         }
         let Rounds { blocks, results, failure, .. } = rounds;
+        let blocks = blocks.table();
         if let Some(reporter) = reporter {
-            reporter.finish(self.done(&blocks));
+            reporter.finish(self.done(blocks));
         }
         match failure {
             Some(error) => Err(error),
@@ -112,24 +114,29 @@ impl ParallelLoop<'_> {
         reporter: &mut Option<ProgressReporter>,
     ) {
         let first = *claimers + 1;
-        let blocks = &rounds.blocks;
+        let (place, blocks) = (&rounds.blocks, rounds.blocks.table());
         let stop = || blocks.limit(0);
         let mut group = Group::new(self.core, argument, &stop);
-        let rules = Rules { kind: TaskKind::Loop, ..self.rules };
-        let submitted =
-            group.submit_each(self.tasks(blocks.free()), trampoline, self.name, rules, |_| {
+        let task_options = TaskOptions { kind: TaskKind::Loop, ..self.task_options };
+        let submitted = group.submit_each(
+            self.tasks(blocks.free()),
+            trampoline,
+            self.name,
+            task_options,
+            |_| {
                 *claimers += 1;
                 LoopTask {
                     partition: self.partition,
-                    blocks_offset: blocks.offset(),
-                    number: blocks.number(),
-                    shares: blocks.shares(),
+                    blocks_offset: place.offset(),
+                    number: place.number,
+                    shares: place.shares,
                     claimer: *claimers,
                 }
-            });
+            },
+        );
         let outcomes = match reporter {
-            None => group.settle(|_, _| {}),
-            Some(reporter) => group.settle_reporting(reporter, || self.done(blocks)),
+            None => group.wait_all(|_, _| {}),
+            Some(reporter) => group.wait_all_reporting(reporter, || self.done(blocks)),
         };
         if let Err(error) = submitted {
             rounds.failure = Some(error);
@@ -140,7 +147,7 @@ impl ParallelLoop<'_> {
     }
 
     /// How many units of the loop are in blocks that are done.
-    fn done(&self, blocks: &HostBlocks) -> usize {
+    fn done(&self, blocks: BlockTable<'_>) -> usize {
         blocks.done().map(|block| self.partition.elements(block).len()).sum()
     }
 
@@ -161,17 +168,18 @@ impl Rounds {
             Err(Error::Task(TaskError::Cancelled)) => return,
             Err(error) => error,
         };
+        let blocks = self.blocks.table();
         let has_died = matches!(&error, Error::Task(error) if error.is_lost_worker());
         if has_died && self.repeats_left > 0 {
             self.repeats_left -= 1;
             // Blocks that it completed may have been part of its lost result.
-            self.blocks.set_free(&self.blocks.torn(claimer));
-            self.blocks.set_free(&self.blocks.done_by(claimer));
+            blocks.set_free(&blocks.torn(claimer));
+            blocks.set_free(&blocks.done_by(claimer));
             // The result for which it set a limit is lost too.
-            self.blocks.unlimit();
+            blocks.unlimit();
             return;
         }
-        let torn = self.blocks.torn(claimer).into_iter().filter(|_| parallel_loop.is_written);
+        let torn = blocks.torn(claimer).into_iter().filter(|_| parallel_loop.is_written);
         let torn = torn.map(|block| parallel_loop.partition.elements(block));
         match (self.failure.as_mut(), error) {
             (None, Error::Task(TaskError::Died(mut death))) => {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::pool::loops::blocks::BLOCKS_MAX;
+use crate::sync::block_table::BLOCKS_MAX;
 
 /// `len` elements in chunks of `chunk_len`; the last one may be shorter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,7 +22,7 @@ use crate::pool::loops::loop_settings::Mode;
 use crate::pool::loops::operand::{Elements, Operand, Unit};
 use crate::pool::loops::par_loop::ParLoop;
 use crate::pool::record::outcome::EncodedResult;
-use crate::pool::record::task::Rules;
+use crate::pool::record::task::TaskOptions;
 use crate::pool::with::With;
 use crate::worker::invocation::{self, Invocation};
 
@@ -174,11 +174,11 @@ where
     where
         O: Fn(R, R) -> R + Copy + Send + 'static,
     {
-        let (pool, rules) = (self.chunks.settings.pool, self.chunks.settings.rules);
+        let (pool, task_options) = (self.chunks.settings.pool, self.chunks.settings.task_options);
         let (run, name) = (reduce::<P, U, S, F, R, O>, type_name::<F>());
         let (parts, partition) = self.chunks.run(run, name, Mode::grouped(RESULT_GROUPS))?;
         let partial = in_order::<R>(parts, partition.chunks())?;
-        Ok(combine(pool, rules, partial, operation)?.unwrap_or(identity))
+        Ok(combine(pool, task_options, partial, operation)?.unwrap_or(identity))
     }
 
     /// The results of all chunks, in order.
@@ -331,14 +331,14 @@ impl Pool {
         R: Serialize + DeserializeOwned + 'static,
         O: Fn(R, R) -> R + Copy + Send + 'static,
     {
-        combine(self, self.rules(), values, operation)
+        combine(self, self.task_options(), values, operation)
     }
 }
 
 /// The last levels of a reduction: combines `partial` in a worker; `None` if there are none.
 pub(super) fn combine<R, O>(
     pool: &Pool,
-    rules: Rules,
+    task_options: TaskOptions,
     mut partial: Vec<R>,
     operation: O,
 ) -> Result<Option<R>>
@@ -351,7 +351,7 @@ where
         return Ok(partial.pop());
     }
     let encode = &mut |out: &mut Vec<u8>| invocation::encode_batch(out, &partial);
-    let id = pool.core.submit(combine_in_worker::<R, O>, type_name::<O>(), rules, encode)?;
+    let id = pool.core.submit(combine_in_worker::<R, O>, type_name::<O>(), task_options, encode)?;
     Handle::new(Arc::clone(&pool.core), id).join().map(Some)
 }
 

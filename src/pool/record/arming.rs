@@ -11,20 +11,20 @@ impl State {
     /// result, so that the caller must check again.
     pub(crate) fn arm(&mut self, sleeper: Driver) -> bool {
         for slot in &self.workers {
-            slot.queues.set_wake_at(self.wake_at(slot));
+            slot.host_side.set_wake_at(self.wake_at(slot));
         }
-        let has_result = |slot: &WorkerSlot| slot.queues.has_result_from(self.wake_at(slot));
+        let has_result = |slot: &WorkerSlot| slot.host_side.has_result_from(self.wake_at(slot));
         self.control.driver().arm(sleeper, || self.workers.iter().any(has_result))
     }
 
     /// The first result of this worker at which it must ring.
     fn wake_at(&self, slot: &WorkerSlot) -> u64 {
-        let queues = &slot.queues;
+        let queues = &slot.host_side;
         let mut at = u64::MAX;
         if self.waiting_for_all > 0 {
             at = queues.in_flight().next_back().map_or(at, |entry| entry.seq);
         }
-        if self.is_room_awaited() {
+        if self.is_permit_awaited() {
             at = at.min(queues.in_flight().next().map_or(at, |entry| entry.seq));
         }
         if !slot.pinned.is_empty() {

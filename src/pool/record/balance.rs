@@ -14,20 +14,22 @@ impl State {
         }
         loop {
             let Some(to) = self.workers.iter().position(WorkerSlot::is_idle) else { return };
-            let fullest = (0..self.workers.len()).max_by_key(|&i| self.workers[i].queues.live());
-            let Some(from) = fullest.filter(|&i| self.workers[i].queues.live() > 1) else { return };
-            let count = self.workers[from].queues.live() / 2;
-            let mut recalled = self.workers[from].queues.recall_latest(count);
+            let fullest = (0..self.workers.len()).max_by_key(|&i| self.workers[i].host_side.live());
+            let Some(from) = fullest.filter(|&i| self.workers[i].host_side.live() > 1) else {
+                return;
+            };
+            let count = self.workers[from].host_side.live() / 2;
+            let mut recalled = self.workers[from].host_side.recall_latest(count);
             if recalled.is_empty() {
                 return;
             }
             while let Some(id) = recalled.pop() {
-                if self.workers[to].queues.has_slot() && self.offer(to, id) {
+                if self.workers[to].host_side.has_slot() && self.offer(to, id) {
                     continue;
                 }
                 self.requeue_first(id);
             }
-            self.workers[to].queues.wake();
+            self.workers[to].host_side.wake();
         }
     }
 
@@ -54,11 +56,11 @@ impl State {
                 _ => continue,
             }
             // It may sleep although its word says that it does not.
-            self.workers[index].queues.wake_anyway();
+            self.workers[index].host_side.wake_anyway();
             if has_idle {
                 // A pinned task stays with its worker, so that its timeout counts.
-                let count = self.workers[index].queues.live() - self.unstarted_pinned(index);
-                for id in self.workers[index].queues.recall_latest(count) {
+                let count = self.workers[index].host_side.live() - self.unstarted_pinned(index);
+                for id in self.workers[index].host_side.recall_latest(count) {
                     self.requeue_first(id);
                 }
             }

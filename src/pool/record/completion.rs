@@ -39,8 +39,8 @@ impl State {
             tracing::trace!(task = id.number(), ?ending, "task ended");
         });
         self.unfinished -= 1;
-        if self.is_room_awaited() {
-            self.wake_room();
+        if self.is_permit_awaited() {
+            self.wake_permit_waiters();
         }
         if self.unfinished == 0 && self.waiting_for_all > 0 {
             is_awaited = true;
@@ -66,7 +66,7 @@ impl State {
         }
         if let Some(Offer { worker, seq }) = entry.offer() {
             entry.is_cancel_requested = true;
-            self.workers[worker].queues.request_cancel(seq.get());
+            self.workers[worker].host_side.request_cancel(seq.get());
         }
         false
     }
@@ -75,7 +75,7 @@ impl State {
     fn withdraw(&mut self, id: TaskId) -> bool {
         let Some(entry) = self.tasks.get(id) else { return false };
         match entry.offer() {
-            Some(Offer { worker, seq }) => self.workers[worker].queues.recall(seq.get()),
+            Some(Offer { worker, seq }) => self.workers[worker].host_side.recall(seq.get()),
             None => !entry.is_done(),
         }
     }
@@ -105,8 +105,9 @@ impl State {
     /// Whether a worker has started the task, and the task is not known to be over.
     pub(crate) fn has_started(&self, id: TaskId) -> bool {
         let offer = self.tasks.get(id).and_then(TaskRecord::offer);
-        offer
-            .is_some_and(|Offer { worker, seq }| self.workers[worker].queues.has_started(seq.get()))
+        offer.is_some_and(|Offer { worker, seq }| {
+            self.workers[worker].host_side.has_started(seq.get())
+        })
     }
 
     /// Ends a task that has started, and its worker with it; does nothing if it commits first.
@@ -119,7 +120,7 @@ impl State {
         let Some(entry) = self.tasks.get(id) else { return };
         if entry.is_done() {
             // The task committed first. The worker has lost its offers, so it is stopped.
-            self.workers[worker].queues.stop();
+            self.workers[worker].host_side.stop();
         } else {
             self.workers[worker].kill();
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::object::transfer::{self, Lease, LeaseList};
-use crate::pool::record::task::Rules;
+use crate::pool::record::task::TaskOptions;
 use crate::process::function::FunctionOffset;
 use crate::process::host_snapshot::HostSnapshot;
 use crate::sys::limits;
@@ -47,7 +47,7 @@ pub(crate) struct Config {
     pub(crate) workers: usize,
     pub(crate) name: String,
     pub(crate) grace: Duration,
-    pub(crate) rules: Rules,
+    pub(crate) task_options: TaskOptions,
     /// Moved to the pool's state, which keeps it while there are workers.
     pub(crate) initializer: Option<Initializer>,
     /// Runs in the process from which the workers are forked.
@@ -135,7 +135,7 @@ impl Default for Config {
             workers: 0,
             name: "brigade".into(),
             grace: Duration::from_secs(5),
-            rules: Rules::default(),
+            task_options: TaskOptions::default(),
             initializer: None,
             preload: None,
             preload_timeout: None,

@@ -12,8 +12,8 @@ pub(crate) struct LogSources {
     pub(super) ended: Vec<Arc<LogSource>>,
     /// Records that a thread should emit before it takes a result.
     pub(super) due: Vec<Arc<LogSource>>,
-    /// The levels of the host that the workers were told; `None` if one was started since.
-    pub(super) told: Option<HostLevels>,
+    /// The levels of the host that were sent to the workers; `None` if one was started since.
+    pub(super) sent_levels: Option<HostLevels>,
     /// The host wants records of the workers.
     pub(super) are_wanted: bool,
 }

@@ -12,14 +12,14 @@ pub(crate) mod counters;
 pub(crate) mod listener;
 pub(crate) mod log_sources;
 pub(crate) mod outcome;
+#[cfg(feature = "async")]
+pub(crate) mod permit_waiters;
+pub(crate) mod permits;
 pub(crate) mod pinned;
 pub(crate) mod progress_clock;
 pub(crate) mod publisher;
 pub(crate) mod recording;
 pub(crate) mod report;
-pub(crate) mod room;
-#[cfg(feature = "async")]
-pub(crate) mod room_waiters;
 pub(crate) mod run_times;
 pub(crate) mod state;
 pub(crate) mod state_guard;

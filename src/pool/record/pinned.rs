@@ -8,15 +8,20 @@ use crate::error::Result;
 use crate::pool::record::config::Initializer;
 use crate::pool::record::outcome::cancelled;
 use crate::pool::record::state::State;
-use crate::pool::record::task::{Pin, Rules, TaskRecord};
+use crate::pool::record::task::{Pin, TaskOptions, TaskRecord};
 use crate::pool::record::worker_slot::{RetireCause, WorkerSlot, WorkerState};
 use crate::worker::call::{Call, TaskId};
 use crate::worker::queue_pair::SLOTS;
 
 impl State {
     /// Adds a task that only this worker may run.
-    pub(crate) fn pin(&mut self, call: Call, rules: Rules, pin: Pin) -> Result<TaskId> {
-        let id = self.tasks.insert(call, rules)?;
+    pub(crate) fn pin(
+        &mut self,
+        call: Call,
+        task_options: TaskOptions,
+        pin: Pin,
+    ) -> Result<TaskId> {
+        let id = self.tasks.insert(call, task_options)?;
         self.unfinished += 1;
         self.counters.submitted += 1;
         if let Some(entry) = self.tasks.get_mut(id) {
@@ -64,17 +69,17 @@ impl State {
         let slot = &mut self.workers[index];
         // A stopped worker does not pass what was recalled from it. It is offered the task anyway,
         // so that the task's timeout counts.
-        let has_room = (slot.queues.in_flight().count() as u64) < SLOTS;
-        let is_free = slot.takes_offers() && slot.queues.live() == 0 && has_room;
+        let has_room = (slot.host_side.in_flight().count() as u64) < SLOTS;
+        let is_free = slot.takes_offers() && slot.host_side.live() == 0 && has_room;
         if is_free
             && let Some(&id) = slot.pinned.front()
             && self.offer(index, id)
         {
             self.workers[index].pinned.pop_front();
-            self.workers[index].queues.wake();
+            self.workers[index].host_side.wake();
         }
         let slot = &mut self.workers[index];
-        slot.queues.reserve(!slot.pinned.is_empty());
+        slot.host_side.reserve(!slot.pinned.is_empty());
     }
 
     /// The workers that the pool has, or will have again: the indices of those that take offers or
@@ -125,7 +130,7 @@ impl State {
     /// How many pinned tasks the worker in this slot was offered and has not started: the first of
     /// all that it was offered, or none.
     pub(crate) fn unstarted_pinned(&self, index: usize) -> usize {
-        let queues = &self.workers[index].queues;
+        let queues = &self.workers[index].host_side;
         let first = queues.in_flight().find(|entry| Some(entry.seq) == queues.unstarted());
         let task = first.and_then(|entry| self.tasks.get(entry.task?));
         let cold = task.and_then(|entry| entry.cold.as_ref());

@@ -34,7 +34,7 @@ fn call() -> Call {
 }
 
 fn pin(state: &mut State, worker: usize) -> TaskId {
-    state.pin(call(), Rules::default(), Pin { worker, broadcast: 1 }).unwrap()
+    state.pin(call(), TaskOptions::default(), Pin { worker, broadcast: 1 }).unwrap()
 }
 
 // A task pinned to the empty slot was cancelled when the leaving worker was replaced.
@@ -58,13 +58,13 @@ fn empty_slots_with_tasks_get_the_next_tasks_and_workers() {
 #[test]
 fn a_worker_that_has_not_passed_a_recalled_task_is_offered_a_pinned_one() {
     let mut state = pool(1, &[WorkerState::Running]);
-    let first = state.tasks.insert(call(), Rules::default()).unwrap();
+    let first = state.tasks.insert(call(), TaskOptions::default()).unwrap();
     assert!(state.offer(0, first));
     let pinned = pin(&mut state, 0);
     state.offer_pinned();
     assert_eq!(state.workers[0].pinned, [pinned], "it has a task");
-    assert_eq!(state.workers[0].queues.recall_latest(1), [first]);
+    assert_eq!(state.workers[0].host_side.recall_latest(1), [first]);
     state.offer_pinned();
     assert!(state.workers[0].pinned.is_empty());
-    assert_eq!((state.workers[0].queues.live(), state.unstarted_pinned(0)), (1, 1));
+    assert_eq!((state.workers[0].host_side.live(), state.unstarted_pinned(0)), (1, 1));
 }

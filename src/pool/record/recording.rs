@@ -25,10 +25,16 @@ impl State {
             Status::Panicked => Ending::Panicked,
             _ => Ending::Codec,
         };
-        let start_ns = self.workers[index].queues.reported_start_ns(drained);
+        let start_ns = self.workers[index].host_side.reported_start_ns(drained);
         let elapsed_ns = drained.meta.elapsed_ns;
-        let slice =
-            Slice::new(call.name, entry.rules.kind, call.number, start_ns, elapsed_ns, ending);
+        let slice = Slice::new(
+            call.name,
+            entry.task_options.kind,
+            call.number,
+            start_ns,
+            elapsed_ns,
+            ending,
+        );
         timeline.task(index, slice);
     }
 
@@ -69,7 +75,7 @@ impl State {
         let mut timeline = self.timeline.take()?;
         let now_ns = clock::now_ns();
         for (index, slot) in self.workers.iter().enumerate() {
-            if let Some((id, start_ns)) = slot.queues.running_task() {
+            if let Some((id, start_ns)) = slot.host_side.running_task() {
                 let entry = self.tasks.get(id);
                 timeline.task(index, unfinished(entry, start_ns, Ending::Running));
             } else if slot.is_occupied() {
@@ -85,7 +91,7 @@ impl State {
 fn unfinished(entry: Option<&TaskRecord>, start_ns: u64, ending: Ending) -> Slice {
     let call = entry.and_then(TaskRecord::call);
     let (name, number) = call.map_or(("a task", PART), |call| (call.name, call.number));
-    let kind = entry.map_or(TaskKind::Single, |entry| entry.rules.kind);
+    let kind = entry.map_or(TaskKind::Single, |entry| entry.task_options.kind);
     let elapsed_ns = clock::now_ns().saturating_sub(start_ns);
     Slice::new(name, kind, number, start_ns, elapsed_ns, ending)
 }

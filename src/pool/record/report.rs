@@ -142,7 +142,7 @@ impl PoolReport {
 
 fn worker(state: &State, index: usize) -> WorkerReport {
     let slot = &state.workers[index];
-    let running = slot.queues.running_task();
+    let running = slot.host_side.running_task();
     let task = running.map(|(id, since_ns)| {
         let call = state.tasks.get(id).and_then(TaskRecord::call);
         (cut(call.map_or("a task", |call| call.name)), since_ns)
@@ -152,7 +152,7 @@ fn worker(state: &State, index: usize) -> WorkerReport {
         pid: if slot.is_occupied() { slot.pid } else { 0 },
         status: status(slot, task.is_some()),
         task,
-        offered: slot.queues.live() as u64,
+        offered: slot.host_side.live() as u64,
         tasks,
         busy_ns,
     }
@@ -163,7 +163,7 @@ fn status(slot: &WorkerSlot, is_running: bool) -> WorkerStatus {
         WorkerState::Vacant | WorkerState::Dormant => WorkerStatus::Absent,
         WorkerState::Retiring(_) => WorkerStatus::Leaving,
         _ if is_running => WorkerStatus::Running,
-        WorkerState::Running if slot.queues.is_ready() => WorkerStatus::Idle,
+        WorkerState::Running if slot.host_side.is_ready() => WorkerStatus::Idle,
         WorkerState::Starting | WorkerState::Running => WorkerStatus::Starting,
     }
 }

@@ -12,7 +12,7 @@ use crate::pool::record::counters::Counters;
 use crate::pool::record::log_sources::LogSources;
 use crate::pool::record::outcome::{EncodedResult, Outcome, broken};
 #[cfg(feature = "async")]
-use crate::pool::record::room_waiters::RoomWaiters;
+use crate::pool::record::permit_waiters::PermitWaiters;
 use crate::pool::record::task::{Offer, TaskNumbers, TaskRecord, TaskState, TaskTable};
 use crate::pool::record::timeline::Timeline;
 use crate::pool::record::worker_slot::{RetireCause, WorkerSlot, WorkerState};
@@ -50,7 +50,7 @@ pub(crate) enum WaitTarget<'a> {
     /// Until all tasks are done.
     All,
     /// Until any task is done, so that another may be submitted.
-    Room,
+    Permit,
 }
 
 /// Everything that the pool's mutex guards.
@@ -99,10 +99,10 @@ pub(crate) struct State {
     /// How many tasks may wait for a worker; `None` without a limit.
     pub(crate) queue_limit: Option<usize>,
     /// Threads that sleep until another task may be submitted.
-    pub(crate) waiting_for_room: usize,
+    pub(crate) waiting_for_permit: usize,
     /// Futures that wait for the same.
     #[cfg(feature = "async")]
-    pub(crate) room_waiters: RoomWaiters,
+    pub(crate) permit_waiters: PermitWaiters,
     /// Threads that sleep until every worker is ready.
     pub(crate) waiting_for_ready: usize,
     /// Why the last worker that failed could not be started, or ended before it was ready.
@@ -150,9 +150,9 @@ impl State {
             has_pinned: false,
             broadcasts: 0,
             queue_limit: None,
-            waiting_for_room: 0,
+            waiting_for_permit: 0,
             #[cfg(feature = "async")]
-            room_waiters: RoomWaiters::default(),
+            permit_waiters: PermitWaiters::default(),
             waiting_for_ready: 0,
             start_failure: None,
             reserved: 0,
@@ -175,7 +175,7 @@ impl State {
         }
         self.refill();
         self.balance();
-        let spare = self.workers.iter().any(|slot| slot.queues.live() > 1);
+        let spare = self.workers.iter().any(|slot| slot.host_side.live() > 1);
         self.control.set_has_surplus(spare || !self.queue.is_empty());
     }
 
@@ -200,7 +200,7 @@ impl State {
             } else if drained.meta.leaving == Some(LeaveReason::Unclean) {
                 self.retire(index, RetireCause::Leaving(LeaveReason::Unclean));
             } else {
-                self.settle(index, drained);
+                self.finish_drained(index, drained);
                 continue;
             }
             self.workers[index].held_result = Some(drained);
@@ -210,16 +210,16 @@ impl State {
     /// Takes every committed result of a worker that was reaped, in the order of the commits.
     pub(crate) fn drain_dead(&mut self, index: usize) {
         if let Some(drained) = self.workers[index].held_result.take() {
-            self.settle(index, drained);
+            self.finish_drained(index, drained);
         }
         while let Some(drained) = self.next_result(index) {
-            self.settle(index, drained);
+            self.finish_drained(index, drained);
         }
     }
 
     #[inline]
     fn next_result(&mut self, index: usize) -> Option<Drained> {
-        match self.workers[index].queues.drain() {
+        match self.workers[index].host_side.drain() {
             Ok(Some(drained)) => {
                 self.note_logs_of(index);
                 Some(drained)
@@ -246,14 +246,14 @@ impl State {
     pub(crate) fn retire_corrupt(&mut self) {
         for index in 0..self.workers.len() {
             let slot = &self.workers[index];
-            if slot.is_occupied() && slot.held_result.is_none() && slot.queues.is_corrupt() {
+            if slot.is_occupied() && slot.held_result.is_none() && slot.host_side.is_corrupt() {
                 self.kill_corrupt(index, "invalid claim words");
             }
         }
     }
 
     #[inline]
-    fn settle(&mut self, index: usize, drained: Drained) {
+    fn finish_drained(&mut self, index: usize, drained: Drained) {
         let (task, meta) = (drained.task, drained.meta);
         if let Some(reason) = meta.leaving {
             if reason == LeaveReason::Memory {
@@ -330,7 +330,7 @@ impl State {
         }
         for (slot, &offered) in self.workers.iter().zip(&offered) {
             if offered {
-                slot.queues.wake();
+                slot.host_side.wake();
             }
         }
         self.touched = offered;
@@ -339,13 +339,13 @@ impl State {
     /// Offers a queued task to the worker at `index`. False if its byte ring has no room.
     #[inline]
     pub(crate) fn offer(&mut self, index: usize, id: TaskId) -> bool {
-        let Some(TaskRecord { state: TaskState::Open { call, offer }, rules, .. }) =
+        let Some(TaskRecord { state: TaskState::Open { call, offer }, task_options, .. }) =
             self.tasks.get_mut(id)
         else {
             return true;
         };
-        let now_ns = if rules.timeout.is_some() { clock::now_ns() } else { 0 };
-        let Some(seq) = self.workers[index].queues.offer(id, call, now_ns) else { return false };
+        let now_ns = if task_options.timeout.is_some() { clock::now_ns() } else { 0 };
+        let Some(seq) = self.workers[index].host_side.offer(id, call, now_ns) else { return false };
         *offer = Some(Offer { worker: index, seq });
         self.events.defer(Level::TRACE, move || {
             tracing::trace!(task = id.number(), worker = index, "task offered");
@@ -359,16 +359,16 @@ impl State {
     pub(crate) fn pick(&self) -> Option<usize> {
         let mut best: Option<(usize, usize)> = None;
         for (index, slot) in self.workers.iter().enumerate() {
-            if !slot.takes_offers() || !slot.queues.has_slot() {
+            if !slot.takes_offers() || !slot.host_side.has_slot() {
                 continue;
             }
-            let live = slot.queues.live();
+            let live = slot.host_side.live();
             // Idle and awake has rank 0, idle and asleep 1, and all others rank after them by the
             // number of their tasks. A worker that has not passed its recalled tasks does not count
             // as idle.
             let rank = match live {
-                0 if slot.queues.in_flight().next().is_some() => 2,
-                0 => usize::from(slot.queues.is_parked()),
+                0 if slot.host_side.in_flight().next().is_some() => 2,
+                0 => usize::from(slot.host_side.is_parked()),
                 _ => live + 1,
             };
             if rank == 0 {
@@ -423,7 +423,7 @@ impl State {
         }
         self.workers[index].state = WorkerState::Retiring(cause);
         // Latest first, and each goes to the front, so that the oldest ends up at the front.
-        for id in self.workers[index].queues.recall_latest(usize::MAX) {
+        for id in self.workers[index].host_side.recall_latest(usize::MAX) {
             self.requeue_first(id);
         }
     }

@@ -25,9 +25,9 @@ pub(crate) enum TaskKind {
     Team,
 }
 
-/// Rules for one task.
+/// Options for one task.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Rules {
+pub(crate) struct TaskOptions {
     /// How long the task may run before its worker is killed.
     pub(crate) timeout: Option<Duration>,
     /// How often the task may be run again if its worker dies.
@@ -38,7 +38,7 @@ pub(crate) struct Rules {
     pub(crate) kind: TaskKind,
 }
 
-impl Rules {
+impl TaskOptions {
     /// Whether it is a part of a map, a loop or a team.
     pub(crate) fn is_part(&self) -> bool {
         self.kind != TaskKind::Single
@@ -91,7 +91,7 @@ pub(crate) enum TaskState {
 #[derive(Debug)]
 pub(crate) struct TaskRecord {
     pub(crate) state: TaskState,
-    pub(crate) rules: Rules,
+    pub(crate) task_options: TaskOptions,
     /// How often it has died.
     pub(crate) deaths: u32,
     /// The handle was dropped, so the outcome is not wanted.
@@ -174,7 +174,7 @@ pub(crate) struct TaskTable {
 impl TaskTable {
     /// Adds a queued task.
     #[inline]
-    pub(crate) fn insert(&mut self, call: Call, rules: Rules) -> Result<TaskId> {
+    pub(crate) fn insert(&mut self, call: Call, task_options: TaskOptions) -> Result<TaskId> {
         let index = match self.free.pop() {
             Some(index) => index,
             None => self.add_slot()?,
@@ -183,7 +183,7 @@ impl TaskTable {
         // Constructed in place: moving it would cost more than everything else here.
         *slot = Some(TaskRecord {
             state: TaskState::Open { call, offer: None },
-            rules,
+            task_options,
             deaths: 0,
             detached: false,
             is_cancel_requested: false,
@@ -220,7 +220,7 @@ impl TaskTable {
     /// task does not run again.
     pub(crate) fn take_call(&mut self, id: TaskId) -> Option<Call> {
         let entry = self.get_mut(id)?;
-        entry.rules.retries = 0;
+        entry.task_options.retries = 0;
         let call = entry.call_mut()?;
         Some(Call {
             function: call.function,

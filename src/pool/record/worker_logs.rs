@@ -9,18 +9,18 @@ use crate::worker::logs::level::{HostLevels, LogLevel};
 use crate::worker::logs::source::LogSource;
 
 impl State {
-    /// Tells the workers which log records the host wants, if that has changed.
+    /// Sends the workers the levels of log records that the host wants, if that has changed.
     #[inline]
     pub(crate) fn update_log_levels(&mut self, limit: LogLevel) {
         let host = HostLevels::current();
-        if self.logs.told != Some(host) {
-            self.tell_levels(host, limit);
+        if self.logs.sent_levels != Some(host) {
+            self.send_levels(host, limit);
         }
     }
 
     #[cold]
-    fn tell_levels(&mut self, host: HostLevels, limit: LogLevel) {
-        self.logs.told = Some(host);
+    fn send_levels(&mut self, host: HostLevels, limit: LogLevel) {
+        self.logs.sent_levels = Some(host);
         self.logs.are_wanted = host.limited(limit).pack() != 0;
         self.workers.iter().flat_map(|slot| &slot.logs).for_each(|logs| logs.update_levels());
     }
@@ -32,8 +32,8 @@ impl State {
     }
 
     /// A worker was started: the next submission compares its levels with those of the host.
-    pub(crate) fn forget_told_levels(&mut self) {
-        self.logs.told = None;
+    pub(crate) fn forget_sent_levels(&mut self) {
+        self.logs.sent_levels = None;
     }
 
     /// The worker at `index` has committed a result: its records are emitted before a thread that

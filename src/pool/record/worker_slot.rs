@@ -74,7 +74,7 @@ impl RetireCause {
 #[derive(Debug)]
 pub(crate) struct WorkerSlot {
     pub(crate) state: WorkerState,
-    pub(crate) queues: HostSide,
+    pub(crate) host_side: HostSide,
     /// The number of workers that have had this slot.
     pub(crate) incarnation: u64,
     pub(crate) pid: u32,
@@ -113,10 +113,10 @@ pub(crate) struct WorkerSlot {
 
 impl WorkerSlot {
     /// A slot without a worker.
-    pub(crate) fn vacant(queues: HostSide) -> WorkerSlot {
+    pub(crate) fn vacant(host_side: HostSide) -> WorkerSlot {
         WorkerSlot {
             state: WorkerState::Vacant,
-            queues,
+            host_side,
             incarnation: 0,
             pid: 0,
             child: None,
@@ -145,7 +145,7 @@ impl WorkerSlot {
 
     /// Whether its process has nothing to do, not even recalled slots to pass.
     pub(crate) fn is_idle(&self) -> bool {
-        self.state == WorkerState::Running && self.queues.in_flight().next().is_none()
+        self.state == WorkerState::Running && self.host_side.in_flight().next().is_none()
     }
 
     /// Whether it has, or may get, a process.
@@ -181,15 +181,15 @@ impl WorkerSlot {
     pub(crate) fn waiting_since(&mut self, now: Instant) -> Option<(Waiting, Instant)> {
         let waiting = match self.state {
             _ if self.is_abandoned => None,
-            WorkerState::Retiring(_) => (self.queues.live() == 0).then_some(Waiting::ToLeave),
-            _ => match self.queues.unstarted() {
+            WorkerState::Retiring(_) => (self.host_side.live() == 0).then_some(Waiting::ToLeave),
+            _ => match self.host_side.unstarted() {
                 Some(seq) => {
-                    let is_ready = self.queues.is_ready() && !self.queues.is_rebuilding();
+                    let is_ready = self.host_side.is_ready() && !self.host_side.is_rebuilding();
                     Some(Waiting::ToStart { seq, is_ready })
                 }
                 // A worker that runs its initializer is not idle.
-                None if self.is_idle() && self.queues.is_ready() => {
-                    Some(Waiting::ForTask { next_seq: self.queues.next_seq() })
+                None if self.is_idle() && self.host_side.is_ready() => {
+                    Some(Waiting::ForTask { next_seq: self.host_side.next_seq() })
                 }
                 None => None,
             },

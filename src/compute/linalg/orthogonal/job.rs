@@ -152,7 +152,7 @@ impl<T: Scalar> OrthogonalCall<'_, T> {
             memories: [(memory.source(), memory.len()), (wide.source(), wide.len())],
         };
         // The input is not an output, so the pool's retries apply.
-        let job = TeamJob::new(pool.core(), name, pool.rules());
+        let job = TeamJob::new(pool.core(), name, pool.task_options());
         job.run(take_share::<T>, &descriptor)
     }
 

@@ -5,9 +5,8 @@ use proptest::prelude::*;
 
 /// Takes all blocks, by the workers in the given order; returns which worker took which block.
 fn takers(count: usize, shares: usize, order: &[usize]) -> Vec<Option<usize>> {
-    let arena = Arena::host().unwrap();
-    let blocks = HostBlocks::new(&arena, count, shares, 1).unwrap();
-    let view = blocks.view();
+    let words = TableWords::new(count, shares, 1);
+    let view = words.table();
     let mut takers = vec![None; count];
     for &worker in order.iter().cycle() {
         let Some(taken) = view.take(worker) else { break };
@@ -43,11 +42,10 @@ proptest! {
 
     #[test]
     fn words_of_a_stray_worker_make_no_block_beyond_the_last(left: u64, home in 0usize..4) {
-        let arena = Arena::host().unwrap();
-        let blocks = HostBlocks::new(&arena, 10, 3, 1).unwrap();
-        let view = blocks.view();
-        view.share(1).left.store(left, Ordering::Relaxed);
-        view.share(2).batch.store(left.rotate_left(7), Ordering::Relaxed);
+            let words = TableWords::new(10, 3, 1);
+        let view = words.table();
+        words.shares[1].left.store(left, Ordering::Relaxed);
+        words.shares[2].batch.store(left.rotate_left(7), Ordering::Relaxed);
         while let Some(taken) = view.take(home) {
             prop_assert!(!taken.is_empty() && taken.end <= 10);
             // A block that a stray word names twice is claimed once.
@@ -67,9 +65,8 @@ fn workers_that_are_equally_fast_keep_to_their_shares() {
 
 #[test]
 fn who_has_nothing_left_takes_half_of_what_another_has() {
-    let arena = Arena::host().unwrap();
-    let blocks = HostBlocks::new(&arena, 16, 2, 1).unwrap();
-    let view = blocks.view();
+    let words = TableWords::new(16, 2, 1);
+    let view = words.table();
     // Worker 1 stays busy with its first block.
     assert_eq!(view.take(1), Some(8..10));
     assert!(view.try_claim(8, 2));
@@ -80,7 +77,7 @@ fn who_has_nothing_left_takes_half_of_what_another_has() {
     });
     let claimed: Vec<usize> = claimed.collect();
     assert_eq!(claimed, [0, 1, 2, 3, 4, 5, 6, 7, 13, 14, 15, 11, 12, 10, 9]);
-    blocks.rewind();
+    view.rewind();
     assert_eq!(view.take(1), Some(8..10));
     view.limit(0);
     assert_eq!(view.take(0), None);
@@ -88,14 +85,13 @@ fn who_has_nothing_left_takes_half_of_what_another_has() {
 
 #[test]
 fn what_was_taken_from_another_can_be_taken_from_the_taker() {
-    let arena = Arena::host().unwrap();
-    let blocks = HostBlocks::new(&arena, 24, 3, 1).unwrap();
-    let view = blocks.view();
-    while view.share(0).take_first(24).is_some() {}
+    let words = TableWords::new(24, 3, 1);
+    let view = words.table();
+    while words.shares[0].take_first(24).is_some() {}
     assert_eq!(view.take(0), Some(12..13), "half of what worker 1 has");
     assert_eq!(view.take(0), Some(13..14));
-    while view.share(1).take_first(24).is_some() {}
-    while view.share(2).take_first(24).is_some() {}
+    while words.shares[1].take_first(24).is_some() {}
+    while words.shares[2].take_first(24).is_some() {}
     assert_eq!(view.take(2), Some(15..16), "half of what worker 0 has taken");
     assert_eq!(view.take(0), Some(14..15));
 }
@@ -117,36 +113,34 @@ fn two_workers_with_one_share_lose_nothing() {
 // A worker that wrote over the words caused a loop to end as cancelled, or as done.
 #[test]
 fn a_block_word_that_no_task_of_the_loop_wrote_is_found() {
-    let arena = Arena::host().unwrap();
-    let blocks = HostBlocks::new(&arena, 10, 2, 5).unwrap();
-    let view = blocks.view();
+    let words = TableWords::new(10, 2, 5);
+    let view = words.table();
     assert!(view.try_claim(3, 2) && view.try_claim(4, 1));
     view.set_done(4, 1);
-    blocks.check(2).unwrap();
-    let right = view.word(7).load(Ordering::Relaxed);
+    view.check(2).unwrap();
+    let right = words.words[7].load(Ordering::Relaxed);
     let others = [word(4, 1, DONE), word(5, 3, DONE), word(5, 0, DONE), word(5, 1, FREE)];
     for wrong in others.into_iter().chain([0, u64::MAX, word(5, 1, 3)]) {
-        view.word(7).store(wrong, Ordering::Relaxed);
-        assert!(matches!(blocks.check(2), Err(Error::Corrupt { .. })), "{wrong:#x}");
+        words.words[7].store(wrong, Ordering::Relaxed);
+        assert!(matches!(view.check(2), Err(Error::Corrupt { .. })), "{wrong:#x}");
     }
-    view.word(7).store(right, Ordering::Relaxed);
-    blocks.check(2).unwrap();
+    words.words[7].store(right, Ordering::Relaxed);
+    view.check(2).unwrap();
 }
 
 #[test]
 fn no_worker_finds_a_block_behind_the_limit_for_ever() {
-    let arena = Arena::host().unwrap();
-    let blocks = HostBlocks::new(&arena, 64, 2, 1).unwrap();
-    let view = blocks.view();
+    let words = TableWords::new(64, 2, 1);
+    let view = words.table();
     assert_eq!(view.take(1), Some(32..40), "a batch that worker 1 has not begun");
-    blocks.limit(35);
+    view.limit(35);
     let found = std::iter::from_fn(|| view.take(0)).take(1000).flatten();
     let claimed: Vec<bool> =
         found.map(|block| block < view.needed() && view.try_claim(block, 1)).collect();
     assert!(claimed.len() < 1000, "{} blocks", claimed.len());
     let needed = claimed.iter().filter(|&&is_claimed| is_claimed).count();
     assert_eq!(needed, 35, "worker 0 takes also what worker 1 has not begun");
-    assert_eq!((blocks.needed(), blocks.free()), (35, 35 - needed));
-    blocks.unlimit();
-    assert_eq!((blocks.needed(), blocks.are_done()), (64, false));
+    assert_eq!((view.needed(), view.free()), (35, 35 - needed));
+    view.unlimit();
+    assert_eq!((view.needed(), view.are_done()), (64, false));
 }

@@ -1,12 +1,12 @@
-//! The futures that wait for room in a limited queue.
+//! The futures that wait for a permit of a limited queue.
 
 use std::collections::BTreeMap;
 use std::task::Waker;
 
-/// The futures that wait for room. A future keeps its number until it ends: if it was woken and
-/// found no room, it is still before those that came later.
+/// The futures that wait for a permit. A future keeps its number until it ends: if it was woken
+/// and found no permit, it is still before those that came later.
 #[derive(Debug, Default)]
-pub(crate) struct RoomWaiters {
+pub(crate) struct PermitWaiters {
     /// Those that are not woken yet. The lowest number is woken first.
     waiting: BTreeMap<u64, Waker>,
     last_number: u64,
@@ -14,7 +14,7 @@ pub(crate) struct RoomWaiters {
     woken: usize,
 }
 
-impl RoomWaiters {
+impl PermitWaiters {
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -45,9 +45,9 @@ impl RoomWaiters {
         waker
     }
 
-    /// The wakers to call for this much room, without the room of those that were woken before.
-    pub(crate) fn wake(&mut self, room: usize) -> Vec<Waker> {
-        let count = room.saturating_sub(self.woken).min(self.waiting.len());
+    /// The wakers to call for so many permits, without the permits of those that were woken before.
+    pub(crate) fn wake(&mut self, permits: usize) -> Vec<Waker> {
+        let count = permits.saturating_sub(self.woken).min(self.waiting.len());
         self.woken += count;
         (0..count).filter_map(|_| self.waiting.pop_first()).map(|(_, waker)| waker).collect()
     }
@@ -58,20 +58,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_futures_are_woken_as_there_is_room_for_and_the_first_ones_first() {
-        let mut waiters = RoomWaiters::default();
+    fn as_many_futures_are_woken_as_there_are_permits_and_the_first_ones_first() {
+        let mut waiters = PermitWaiters::default();
         let mut numbers = [None; 4];
         for number in &mut numbers {
             assert!(waiters.register(number, Waker::noop().clone()).is_none());
         }
         let [first, second, third, fourth] = numbers.map(|number| number.unwrap());
-        let left = |waiters: &RoomWaiters| waiters.waiting.keys().copied().collect::<Vec<_>>();
+        let left = |waiters: &PermitWaiters| waiters.waiting.keys().copied().collect::<Vec<_>>();
         assert_eq!(waiters.wake(1).len(), 1);
         assert_eq!(left(&waiters), [second, third, fourth]);
-        assert_eq!(waiters.wake(1).len(), 0, "the room is that of the first");
+        assert_eq!(waiters.wake(1).len(), 0, "the permit is for the first");
         assert_eq!(waiters.wake(2).len(), 1);
         assert_eq!(left(&waiters), [third, fourth]);
-        // Another took its room.
+        // Another took its permit.
         assert!(waiters.register(&mut numbers[0], Waker::noop().clone()).is_none());
         assert_eq!(numbers[0], Some(first));
         assert_eq!(left(&waiters), [first, third, fourth]);
