@@ -1,8 +1,10 @@
 //! Many items through one function.
 
 use crate::common::alone::alone;
+use crate::common::time::ThreadId;
 use brigade::{Error, Pool, Start, TaskError};
 use std::cell::Cell;
+use std::time::Duration;
 
 fn pool(workers: usize) -> Pool {
     Pool::builder().workers(workers).build().unwrap()
@@ -338,6 +340,25 @@ fn map_results_keeps_the_results_of_all_items_that_did_not_fail() {
         assert_eq!(pool.map_results(std::iter::empty::<usize>(), mixed).unwrap(), []);
         pool.terminate().unwrap();
         assert!(matches!(pool.map_results([1], mixed), Err(Error::Closed { .. })));
+    });
+}
+
+#[test]
+fn map_results_of_a_pool_that_ends_meanwhile_is_an_error() {
+    alone(|| {
+        for end in [Pool::terminate, Pool::kill] {
+            let brief = Duration::from_millis(10);
+            let pool = Pool::builder().workers(2).grace(brief).build().unwrap();
+            let caller = ThreadId::current();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    caller.wait_until_blocked();
+                    end(&pool).unwrap();
+                });
+                let results = pool.map_results(0..4, |_: i32| std::thread::park());
+                assert!(matches!(results, Err(Error::Closed { .. })), "{results:?}");
+            });
+        }
     });
 }
 

@@ -68,6 +68,30 @@ fn a_state_lives_as_long_as_its_worker_and_is_dropped_when_that_leaves() {
     assert_eq!((count(&directory, "made"), count(&directory, "dropped")), (1, 1));
 }
 
+/// A value that prints when it is dropped.
+struct Prints;
+
+impl Drop for Prints {
+    fn drop(&mut self) {
+        print!("closed, without an end of line");
+    }
+}
+
+#[test]
+fn what_a_state_prints_when_it_is_dropped_is_flushed() {
+    let directory = Directory::new();
+    let path = directory.0.join("printed");
+    let make = |path: PathBuf| {
+        let file = fs::File::create(path).map_err(|error| error.to_string())?;
+        nix::unistd::dup2_stdout(&file).map_err(|error| error.to_string())?;
+        Ok(Prints)
+    };
+    let pool = one().state(make, path.clone()).build().unwrap();
+    assert_eq!(pool.submit(|()| 7, ()).unwrap().join().unwrap(), 7);
+    pool.shutdown().unwrap();
+    assert_eq!(fs::read_to_string(path).unwrap(), "closed, without an end of line");
+}
+
 #[test]
 fn a_replacement_makes_a_state_of_its_own() {
     let directory = Directory::new();
