@@ -121,8 +121,9 @@ pub(super) fn solve_factored<T: Scalar>(
 ) -> Result<SharedArray<T>> {
     let mut x = SharedArray::for_overwrite(b.shape())?;
     let (size, count) = (b.place.rows, b.place.cols);
-    // Strips of columns are shared, so a single column is not.
-    let alone_ns = if count < 2 { 0.0 } else { matmul::alone_ns::<T>(size, count, size) };
+    // Strips of columns are shared, so the columns of one strip are not.
+    let is_one_strip = count <= linalg::STRIP_COLUMNS_MIN;
+    let alone_ns = if is_one_strip { 0.0 } else { matmul::alone_ns::<T>(size, count, size) };
     let operands = Operands {
         inputs: vec![factors, b.clone()],
         output: MatrixMut::from(&mut x),

@@ -56,5 +56,6 @@ pub(crate) use cholesky::cholesky;
 pub(crate) use condition::inverse_norm_1;
 pub(crate) use lu::{Pivots, lu};
 pub(crate) use norms::{copy_with_norm, frobenius, largest, norm_1};
+pub(crate) use strips::UNIT as STRIP_COLUMNS_MIN;
 pub(crate) use systems::{MatrixFactors, invert, solve};
 pub use triangular::Triangle;

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 /// Widths of strips are multiples of this: two tiles of the widest micro-kernel in f64.
-pub(super) const UNIT: usize = 48;
+pub(crate) const UNIT: usize = 48;
 /// The widest strip. Its part of the product's left operand stays in the second-level cache.
 const WIDEST: usize = 5 * UNIT;
 /// The number of strips that a wide matrix has at least, so that members end at about the same

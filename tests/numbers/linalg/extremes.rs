@@ -172,3 +172,19 @@ fn workers_share_the_decomposition_of_a_tall_matrix() {
         assert!(pool.stats().submitted > before);
     });
 }
+
+#[test]
+fn the_caller_solves_for_few_columns_and_workers_share_many() {
+    alone(|| {
+        let pool = Pool::builder().workers(2).build().unwrap();
+        let a = diagonal(&[4.0; 700]);
+        let factors = pool.cholesky(&a).unwrap();
+        for (columns, are_shared) in [(1, false), (48, false), (200, true)] {
+            let b = SharedArray::from_fn([700, columns], |[i, j]| (4 * i + 4 * j) as f64).unwrap();
+            let before = pool.stats().submitted;
+            let x = factors.solve(&pool, &b).unwrap();
+            assert_eq!(pool.stats().submitted > before, are_shared, "{columns} columns");
+            assert!((0..700).all(|i| (0..columns).all(|j| x[[i, j]] == (i + j) as f64)));
+        }
+    });
+}
