@@ -7,7 +7,7 @@ use std::ops::Range;
 /// Widths of strips are multiples of this: two tiles of the widest micro-kernel in f64.
 pub(crate) const UNIT: usize = 48;
 /// The widest strip. Its part of the product's left operand stays in the second-level cache.
-const WIDEST: usize = 5 * UNIT;
+const WIDEST: usize = 6 * UNIT;
 /// The number of strips that a wide matrix has at least, so that members end at about the same
 /// time.
 const STRIPS: usize = 12;
@@ -18,7 +18,8 @@ pub(super) fn panel_width(size: usize) -> usize {
         0..=96 => 32,
         97..=384 => 64,
         385..=900 => 96,
-        _ => 128,
+        901..=3000 => 128,
+        _ => 192,
     }
 }
 

@@ -95,7 +95,8 @@ pub(super) unsafe fn solve<T: Float>(triangle: Triangle, t: Strided<*mut T>, x: 
 unsafe fn solve_block<T: Float>(triangle: Triangle, t: Strided<*mut T>, x: Strided<*mut T>) {
     let size = t.rows;
     // Row by row in the order in which they are solved, so that the substitution goes one way.
-    let place = |step: usize| if triangle.is_lower() { step } else { size - 1 - step };
+    let is_lower = triangle.is_lower();
+    let place = |step: usize| if is_lower { step } else { size - 1 - step };
     let mut factors = [[T::ZERO; BLOCK]; BLOCK];
     for (i, row) in factors.iter_mut().enumerate().take(size) {
         for (j, factor) in row.iter_mut().enumerate().take(i + 1) {

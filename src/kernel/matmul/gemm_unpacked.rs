@@ -17,15 +17,17 @@ use super::packing::pack_a;
 use super::tile::run_tile;
 
 /// Whether reading B in place is fast: it is contiguous along k, or small enough that the rows of a
-/// micropanel stay in the cache at any distance. Also, A must be so small, or C so narrow, that
-/// packing does not pay.
+/// micropanel stay in the cache at any distance. Also, A and B must be so small, or C so narrow,
+/// that packing does not pay.
 pub(super) fn reads_well<T: Float>(gemm: &Gemm<T>) -> bool {
     let (m, n, k) = gemm.sizes();
     let deep = depth(k) * size_of::<T>();
     let b_span = gemm.b.row_stride.unsigned_abs().saturating_mul(deep);
     let b_is_close = gemm.b.row_stride == 1 || b_span <= blocking::UNPACKED_B_BYTES;
-    b_is_close
-        && (m.saturating_mul(deep) <= blocking::UNPACKED_A_BYTES || n <= blocking::UNPACKED_COLUMNS)
+    let b_is_small =
+        m < blocking::UNPACKED_ROWS || n.saturating_mul(deep) <= blocking::UNPACKED_B_BYTES;
+    let is_small = b_is_small && m.saturating_mul(deep) <= blocking::UNPACKED_A_BYTES;
+    b_is_close && (is_small || n <= blocking::UNPACKED_COLUMNS)
 }
 
 /// Whether reading A in place is fast, if its rows are contiguous: columns at multiples of a large

@@ -644,7 +644,7 @@ fn a_block_of_a_matrix_is_multiplied_in_place() {
 }
 
 #[test]
-fn the_public_entry_for_crews_shares_a_product() {
+fn the_public_entry_for_teams_shares_a_product() {
     let rows = Layout::Rows { padding: 0 };
     let case = Case { sizes: (333, 301, 128), layouts: (rows, rows, rows), alpha: 1.0, beta: 0.0 };
     let (a, b, mut c) = case.matrices::<f64>();
