@@ -1,10 +1,11 @@
 //! The Cholesky factorisation of a matrix, and what it solves.
 
 use crate::array::SharedArray;
-use crate::compute::linalg::job::{Known, LinalgCall, Operands, Step};
+use crate::compute::linalg::job::LinalgCall;
 use crate::compute::linalg::operands::{
     check_finite, check_system, is_finite_matrix, solve_factored, square,
 };
+use crate::compute::linalg::step::{Known, Operands, Step};
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
 use crate::error::{Error, Result};
 use crate::kernel::{FloatMode, matmul};
@@ -39,10 +40,9 @@ pub(super) fn factor<T: Scalar>(
     let a = square(operation, a)?;
     let size = a.place.rows;
     let mut factor = SharedArray::for_overwrite([size, size])?;
-    let operands =
-        Operands { inputs: vec![a.clone()], output: MatrixMut::from(&mut factor), pivots: None };
+    let operands = Operands::new(vec![a.clone()], MatrixMut::from(&mut factor));
     let alone_ns = matmul::alone_ns::<T>(size, size, size) / 6.0;
-    let call = LinalgCall::new(pool, "brigade::Pool::cholesky");
+    let call = LinalgCall { pool, name: "brigade::Pool::cholesky" };
     let report = call.run(Step::Cholesky, operands, alone_ns)?;
     if let Some((_, pivot)) = report.failed {
         check_finite(operation, "the matrix", &a, |i, j| j <= i)?;
@@ -59,9 +59,9 @@ pub(super) fn factor_in_place<T: Scalar>(pool: &Pool, a: MatrixMut<'_, T>) -> Re
         check_finite(operation, "the matrix", &a.as_matrix(), |i, j| j <= i)?;
     }
     let size = a.place.rows;
-    let operands = Operands { inputs: Vec::new(), output: a, pivots: None };
+    let operands = Operands::new(Vec::new(), a);
     let alone_ns = matmul::alone_ns::<T>(size, size, size) / 6.0;
-    let call = LinalgCall::new(pool, "brigade::Pool::cholesky_in_place");
+    let call = LinalgCall { pool, name: "brigade::Pool::cholesky_in_place" };
     match call.run(Step::Cholesky, operands, alone_ns)?.failed {
         Some((_, pivot)) => Err(Error::NotPositiveDefinite { operation, member: None, pivot }),
         None => Ok(()),

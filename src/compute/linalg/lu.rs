@@ -1,11 +1,12 @@
 //! The LU factorisation of a matrix, and what it solves.
 
 use crate::array::SharedArray;
-use crate::compute::linalg::job::{Known, LinalgCall, Operands, Step};
+use crate::compute::linalg::job::LinalgCall;
 use crate::compute::linalg::lent_array::LentArray;
 use crate::compute::linalg::operands::{
     check_finite, check_system, is_finite, is_finite_matrix, solve_factored, solve_vector, square,
 };
+use crate::compute::linalg::step::{Known, Operands, Step};
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
 use crate::error::{Error, Result};
 use crate::kernel::FloatMode;
@@ -55,16 +56,15 @@ pub(super) fn factor<T: Scalar>(
     let size = m.min(n);
     let mut factors = SharedArray::for_overwrite([m, n])?;
     let mut pivots = SharedArray::for_overwrite([size])?;
-    let operands = Operands {
-        inputs: vec![a.clone()],
-        output: MatrixMut::from(&mut factors),
-        pivots: Some(LentArray::Written(&mut pivots)),
-    };
+    let output = MatrixMut::from(&mut factors);
+    let lent = Some(LentArray::Written(&mut pivots));
+    let operands = Operands { pivots: lent, ..Operands::new(vec![a.clone()], output) };
     if size == 0 {
         return Ok(Lu { factors, pivots, norm: 0.0, unit: 1.0 });
     }
     let alone_ns = matmul::alone_ns::<T>(m, n, size) / 3.0;
-    let report = LinalgCall::new(pool, "brigade::Pool::lu").run(Step::Lu, operands, alone_ns)?;
+    let report =
+        LinalgCall { pool, name: "brigade::Pool::lu" }.run(Step::Lu, operands, alone_ns)?;
     let (mut norm, mut unit) = (report.norm, 1.0);
     if norm == f64::INFINITY {
         check_finite(operation, "the matrix", &a, |_, _| true)?;
@@ -110,13 +110,10 @@ pub(super) fn factor_in_place<T: Scalar>(
     if pivots.is_empty() {
         return Ok(pivots);
     }
-    let operands = Operands {
-        inputs: Vec::new(),
-        output: a.reborrow(),
-        pivots: Some(LentArray::Written(&mut pivots)),
-    };
+    let lent = Some(LentArray::Written(&mut pivots));
+    let operands = Operands { pivots: lent, ..Operands::new(Vec::new(), a.reborrow()) };
     let alone_ns = matmul::alone_ns::<T>(m, n, m.min(n)) / 3.0;
-    LinalgCall::new(pool, "brigade::Pool::lu_in_place").run(Step::Lu, operands, alone_ns)?;
+    LinalgCall { pool, name: "brigade::Pool::lu_in_place" }.run(Step::Lu, operands, alone_ns)?;
     check_factors(operation, &a.as_matrix())?;
     Ok(pivots)
 }
@@ -344,13 +341,11 @@ impl<T: Scalar> Lu<T> {
         self.check_regular(operation)?;
         let size = factors.place.rows;
         let mut x = SharedArray::for_overwrite([size, size])?;
-        let operands = Operands {
-            inputs: vec![factors],
-            output: MatrixMut::from(&mut x),
-            pivots: Some(LentArray::Read(&self.pivots)),
-        };
+        let output = MatrixMut::from(&mut x);
+        let pivots = Some(LentArray::Read(&self.pivots));
+        let operands = Operands { pivots, ..Operands::new(vec![factors], output) };
         let alone_ns = matmul::alone_ns::<T>(size, size, size) * 2.0 / 3.0;
-        LinalgCall::new(pool, "brigade::Lu::inverse").run(Step::Invert, operands, alone_ns)?;
+        LinalgCall { pool, name: "brigade::Lu::inverse" }.run(Step::Invert, operands, alone_ns)?;
         if !is_finite(x.as_slice()) {
             check_finite(operation, "the inverse", &Matrix::from(&x), |_, _| true)?;
         }

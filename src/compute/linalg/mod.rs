@@ -13,6 +13,7 @@ mod lu;
 mod measures;
 mod operands;
 mod orthogonal;
+mod step;
 mod systems;
 
 use crate::array::SharedArray;

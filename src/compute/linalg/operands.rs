@@ -2,8 +2,9 @@
 #![allow(unsafe_code)]
 
 use crate::array::SharedArray;
-use crate::compute::linalg::job::{Known, LinalgCall, Operands, Step};
+use crate::compute::linalg::job::LinalgCall;
 use crate::compute::linalg::lent_array::LentArray;
+use crate::compute::linalg::step::{Known, Operands, Step};
 use crate::compute::matmul::{Matrix, MatrixBase, MatrixMut, Scalar};
 use crate::error::{Error, Result};
 use crate::kernel::linalg::orthogonal::magnitude;
@@ -124,12 +125,10 @@ pub(super) fn solve_factored<T: Scalar>(
     // Strips of columns are shared, so the columns of one strip are not.
     let is_one_strip = count <= linalg::STRIP_COLUMNS_MIN;
     let alone_ns = if is_one_strip { 0.0 } else { matmul::alone_ns::<T>(size, count, size) };
-    let operands = Operands {
-        inputs: vec![factors, b.clone()],
-        output: MatrixMut::from(&mut x),
-        pivots: pivots.map(LentArray::Read),
-    };
-    LinalgCall::new(pool, name).run(Step::Solve(known), operands, alone_ns)?;
+    let output = MatrixMut::from(&mut x);
+    let pivots = pivots.map(LentArray::Read);
+    let operands = Operands { pivots, ..Operands::new(vec![factors, b.clone()], output) };
+    LinalgCall { pool, name }.run(Step::Solve(known), operands, alone_ns)?;
     if !is_finite(x.as_slice()) {
         check_finite(operation, "the right-hand side", &b, |_, _| true)?;
         check_finite(operation, "the solution", &Matrix::from(&x), |_, _| true)?;

@@ -1,11 +1,12 @@
 //! Systems with refinement, triangular systems, and stacks of small systems.
 
 use crate::array::SharedArray;
-use crate::compute::linalg::job::{Known, LinalgCall, Operands, Step};
+use crate::compute::linalg::job::LinalgCall;
 use crate::compute::linalg::lu;
 use crate::compute::linalg::operands::{
     check_finite, check_members, check_system, is_finite, is_finite_matrix, solve_factored,
 };
+use crate::compute::linalg::step::{Known, Operands, Step};
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
 use crate::error::{Error, Result};
 use crate::kernel::FloatMode;
@@ -235,8 +236,8 @@ impl Pool {
         let x_step = size.wrapping_mul(cols).cast_signed();
         let step = Step::Batch(count, [a_step, b_step, x_step]);
         let one_ns = matmul::alone_ns::<T>(size, size + cols, size).max(SYSTEM_NS);
-        let operands = Operands { inputs: vec![a.clone(), b.clone()], output, pivots: None };
-        let call = LinalgCall::new(self, "brigade::Pool::solve_batch");
+        let operands = Operands::new(vec![a.clone(), b.clone()], output);
+        let call = LinalgCall { pool: self, name: "brigade::Pool::solve_batch" };
         let report = call.run(step, operands, one_ns * count as f64)?;
         if report.norm == f64::INFINITY {
             check_members(operation, "the matrices", &a, (count, a_step), 3)?;

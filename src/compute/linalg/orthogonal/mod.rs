@@ -3,8 +3,8 @@
 //! The methods of [`Pool`] are here, their results in `qr` and `spectra`. `job` carries a step to a
 //! team, or computes it in the caller if that is faster than waking workers.
 
-mod job;
 mod qr;
+mod scaling;
 mod spectra;
 
 use crate::array::SharedArray;

@@ -1,12 +1,11 @@
 //! The QR factorisation of a matrix, and what it solves.
 
 use crate::array::SharedArray;
-use crate::compute::linalg::job::Known;
+use crate::compute::linalg::job::LinalgCall;
 use crate::compute::linalg::lent_array::LentArray;
 use crate::compute::linalg::operands::solve_factored;
-use crate::compute::linalg::orthogonal::job::{
-    OrthogonalCall, Step, rescaled, scale_if_extreme, scale_of,
-};
+use crate::compute::linalg::orthogonal::scaling::{rescaled, scale_if_extreme, scale_of};
+use crate::compute::linalg::step::{Known, Operands, Step};
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
 use crate::error::{Error, Result};
 use crate::kernel::FloatMode;
@@ -53,13 +52,15 @@ pub(super) fn factor<T: Scalar>(
     let a = a.single(operation)?;
     let scale = scale_if_extreme(operation, "the matrix", &a)?;
     let shape @ [m, n] = a.place.shape();
-    let (name, step, input) = ("brigade::Pool::qr", Step::Qr(scale), Some(a));
+    let step = Step::Qr(scale);
     if m == 0 {
         return Ok(Qr { shape, scale, memory: SharedArray::for_overwrite([0])? });
     }
-    let mut memory = OrthogonalCall::new_memory(step, shape)?;
-    let call = OrthogonalCall { pool, name, step, shape, input, outputs: Vec::new() };
-    call.run(LentArray::Written(&mut memory), shared_ns::<T>(m, n, m.min(n)))?;
+    let mut memory = SharedArray::for_overwrite([step.memory_needed::<T>(shape)[0]])?;
+    let lent = Some(LentArray::Written(&mut memory));
+    let operands = Operands { inputs: vec![a], outputs: Vec::new(), pivots: None, memory: lent };
+    let call = LinalgCall { pool, name: "brigade::Pool::qr" };
+    call.run(step, operands, shared_ns::<T>(m, n, m.min(n)))?;
     Ok(Qr { shape, scale, memory })
 }
 
@@ -323,12 +324,14 @@ impl<T: Scalar> Qr<T> {
             Some(b) => scale_if_extreme(operation, "the right-hand side", b)?,
             None => 1.0,
         };
-        let (shape @ [m, n], step) = (self.shape, Step::Apply(transpose, scale));
+        let [m, n] = self.shape;
         let output = MatrixMut::from(&mut product);
         let alone_ns = shared_ns::<T>(m, output.place.cols, m.min(n));
-        let outputs = vec![output];
-        let call = OrthogonalCall { pool, name, step, shape, input: b, outputs };
-        call.run(LentArray::Read(&self.memory), alone_ns)?;
+        let memory = Some(LentArray::Read(&self.memory));
+        let inputs = b.into_iter().collect();
+        let operands = Operands { memory, ..Operands::new(inputs, output) };
+        let step = Step::Apply(self.shape, transpose, scale);
+        LinalgCall { pool, name }.run(step, operands, alone_ns)?;
         Ok((product, scale))
     }
 }

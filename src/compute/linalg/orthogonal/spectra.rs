@@ -1,10 +1,12 @@
 //! Eigenvalues and singular values, with their vectors.
 
 use crate::array::SharedArray;
+use crate::compute::linalg::job::LinalgCall;
 use crate::compute::linalg::lent_array::LentArray;
 use crate::compute::linalg::operands::square;
-use crate::compute::linalg::orthogonal::job::{OrthogonalCall, Step, scale_of};
 use crate::compute::linalg::orthogonal::qr::check_right;
+use crate::compute::linalg::orthogonal::scaling::scale_of;
+use crate::compute::linalg::step::{Operands, Step};
 use crate::compute::matmul::{Matrix, MatrixMut, Scalar};
 use crate::error::Result;
 use crate::kernel::{FloatMode, matmul};
@@ -219,15 +221,16 @@ pub(super) fn eigenvalues<T: Scalar>(
     let a = square(operation, a)?;
     let step = Step::Eigh(scale_of(operation, "the matrix", &a, true)?);
     let shape @ [n, _] = a.place.shape();
-    let mut memory = OrthogonalCall::new_memory(step, shape)?;
+    let mut memory = SharedArray::for_overwrite([step.memory_needed::<T>(shape)[0]])?;
     let mut vectors = Vec::new();
     if with_vectors {
         vectors.push(SharedArray::for_overwrite(shape)?);
     }
     let outputs = vectors.iter_mut().map(MatrixMut::from).collect();
-    let (name, input) = ("brigade::Pool::eigh", Some(a));
-    let call = OrthogonalCall { pool, name, step, shape, input, outputs };
-    call.run(LentArray::Written(&mut memory), shared_ns::<T>(n, n))?;
+    let lent = Some(LentArray::Written(&mut memory));
+    let operands = Operands { inputs: vec![a], outputs, pivots: None, memory: lent };
+    let call = LinalgCall { pool, name: "brigade::Pool::eigh" };
+    call.run(step, operands, shared_ns::<T>(n, n))?;
     Ok((values(operation, &memory, n)?, vectors))
 }
 
@@ -251,15 +254,16 @@ pub(super) fn singular_values<T: Scalar>(
     // The kernel decomposes tall matrices: A^T = V S U^T.
     let a = if is_wide { a.transposed() } else { a };
     let shape @ [m, n] = a.place.shape();
-    let mut memory = OrthogonalCall::new_memory(step, shape)?;
+    let mut memory = SharedArray::for_overwrite([step.memory_needed::<T>(shape)[0]])?;
     let mut vectors = Vec::new();
     for rows in [m, n].into_iter().filter(|_| with_vectors) {
         vectors.push(SharedArray::for_overwrite([rows, n])?);
     }
     let outputs = vectors.iter_mut().map(MatrixMut::from).collect();
-    let (name, input) = ("brigade::Pool::svd", Some(a));
-    let call = OrthogonalCall { pool, name, step, shape, input, outputs };
-    call.run(LentArray::Written(&mut memory), shared_ns::<T>(m, n))?;
+    let lent = Some(LentArray::Written(&mut memory));
+    let operands = Operands { inputs: vec![a], outputs, pivots: None, memory: lent };
+    let call = LinalgCall { pool, name: "brigade::Pool::svd" };
+    call.run(step, operands, shared_ns::<T>(m, n))?;
     if is_wide {
         vectors.reverse();
     }
