@@ -134,11 +134,12 @@ fn errors_name_the_call_and_come_before_the_work() {
 fn a_refinement_that_overflows_keeps_the_solution() {
     alone(|| {
         let pool = Pool::builder().workers(1).build().unwrap();
-        // x = [1, 1, -1]; the first two terms of the last row's product overflow.
+        // x = [1, 1, -1]; the first two terms of the last row's product overflow. With two columns
+        // the terms are summed in order.
         let a = matrix::<f64>(3, |i, j| if i == j || i == 2 { 1e308 } else { 0.0 });
-        let b = SharedArray::from_slice(&[1e308; 3]).unwrap();
+        let b = SharedArray::from_fn([3, 2], |_| 1e308).unwrap();
         let refined = pool.system(&a, &b).refine(3).run().unwrap();
-        assert_eq!(refined.as_slice(), [1.0, 1.0, -1.0]);
+        assert_eq!(refined.as_slice(), [1.0, 1.0, 1.0, 1.0, -1.0, -1.0]);
     });
 }
 
