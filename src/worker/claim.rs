@@ -1,4 +1,4 @@
-//! The claim word of a task slot: offered, claimed, recalled.
+//! The claim word of a task slot, offered, claimed, recalled; and the commit of its result.
 //!
 //! ```text
 //! bits 63..2  sequence number of the task, from 1     bits 1..0  state
@@ -9,6 +9,16 @@
 //!
 //! Exactly one of the two compare-and-swaps can succeed, so a task is either taken back or has
 //! started, never both. An unexpected word means that something overwrote it.
+//!
+//! The worker commits every task, also one that was recalled, in the result slot of the same index.
+//! The host offers a slot again only after it has seen that commit, so both fields of a slot are
+//! written by one process at a time:
+//!
+//! 1. The host writes the task's fields, and offers it.
+//! 2. The worker claims it, reads the fields, and writes those of the result. Or it sees that the
+//!    task was recalled, and reads none.
+//! 3. It commits.
+//! 4. The host sees the commit, and reads the fields of the result. Then it may go on with 1.
 
 use crate::atomics::{AtomicU64, Ordering};
 
@@ -57,6 +67,18 @@ pub(crate) fn try_recall(word: &AtomicU64, seq: u64) -> bool {
     swap(word, seq, RECALLED)
 }
 
+/// Worker: commits the result of task `seq`. The slot's fields must be written before; the host
+/// reads them after [`is_committed`].
+pub(crate) fn commit(word: &AtomicU64, seq: u64) {
+    // Release: pairs with the Acquire of `is_committed`.
+    word.store(seq, Ordering::Release);
+}
+
+/// Host: whether the result of task `seq` is committed.
+pub(crate) fn is_committed(word: &AtomicU64, seq: u64) -> bool {
+    word.load(Ordering::Acquire) == seq
+}
+
 fn swap(word: &AtomicU64, seq: u64, to: u64) -> bool {
     let (from, to) = (seq << 2 | OFFERED, seq << 2 | to);
     word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
@@ -85,27 +107,5 @@ mod tests {
 }
 
 #[cfg(all(test, loom))]
-mod loom_tests {
-    use super::*;
-    use loom::sync::Arc;
-    use loom::thread;
-
-    #[test]
-    fn loom_claim_and_recall_exclude_each_other() {
-        loom::model(|| {
-            let shared = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
-            shared.1.store(7, Ordering::Relaxed);
-            offer(&shared.0, 1);
-            let worker = Arc::clone(&shared);
-            let claimed = thread::spawn(move || {
-                let won = try_claim(&worker.0, 1);
-                if won {
-                    assert_eq!(worker.1.load(Ordering::Relaxed), 7, "claimed before the fields");
-                }
-                won
-            });
-            let recalled = try_recall(&shared.0, 1);
-            assert!(claimed.join().unwrap() ^ recalled);
-        });
-    }
-}
+#[path = "claim_loom.rs"]
+mod loom_tests;

@@ -52,8 +52,7 @@ pub(crate) struct PendingCommit {
 impl PendingCommit {
     /// Whether the task is committed.
     pub(crate) fn is_committed(&self) -> bool {
-        // Relaxed: `drain` checks again.
-        queue_pair_in(&self.queues).result(self.seq).seq.load(Ordering::Relaxed) == self.seq
+        claim::is_committed(&queue_pair_in(&self.queues).result(self.seq).seq, self.seq)
     }
 }
 
@@ -256,8 +255,7 @@ impl HostSide {
         // Workers commit in order, so checking the first one suffices.
         let Some(front) = self.in_flight.front() else { return false };
         let first = seq.max(front.seq);
-        // Relaxed: `drain` checks again.
-        first < self.next_seq && self.queues().result(first).seq.load(Ordering::Relaxed) == first
+        first < self.next_seq && claim::is_committed(&self.queues().result(first).seq, first)
     }
 
     /// The commit of the oldest task in flight.
@@ -279,8 +277,7 @@ impl HostSide {
             Some(_) => matches!(claim, ClaimState::Offered | ClaimState::Claimed),
             None => claim == ClaimState::Recalled,
         };
-        // Acquire: orders this after the claim of the second.
-        let is_committed = self.queues().result(front.seq).seq.load(Ordering::Acquire) == front.seq;
+        let is_committed = claim::is_committed(&self.queues().result(front.seq).seq, front.seq);
         !is_committed && (!is_right || is_passed)
     }
 
@@ -295,8 +292,7 @@ impl HostSide {
             return Ok(None);
         };
         let slot = self.queues().result(seq);
-        // Acquire: pairs with the Release in `WorkerSide::commit`.
-        if slot.seq.load(Ordering::Acquire) != seq {
+        if !claim::is_committed(&slot.seq, seq) {
             return Ok(None);
         }
         #[cfg(feature = "failpoints")]

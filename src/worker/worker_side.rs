@@ -239,8 +239,7 @@ impl WorkerSide {
         slot.place.store(place, Ordering::Relaxed);
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::WorkerBeforeCommit);
-        // Release: the commit. Pairs with the Acquire in `HostSide::drain`.
-        slot.seq.store(seq, Ordering::Release);
+        claim::commit(&slot.seq, seq);
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::WorkerAfterCommit);
         self.seq += 1;

@@ -10,6 +10,7 @@ mod reentrant;
 mod ring;
 mod rwlock;
 mod semaphore;
+mod sweep;
 mod unacked;
 
 use std::ops::Deref;

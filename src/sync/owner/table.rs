@@ -98,7 +98,7 @@ impl OwnerEntry {
     }
 
     /// The process that has claimed the entry, and its token.
-    pub(super) fn claimant(&self) -> Option<(u32, Token)> {
+    pub(in crate::sync) fn claimant(&self) -> Option<(u32, Token)> {
         // Acquire pairs with the Release in `claim_entry`.
         unpack_identity(self.identity.load(Ordering::Acquire))
     }
