@@ -26,32 +26,38 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
-#[cfg(not(loom))]
-use std::ptr::NonNull;
 
 use super::lock::RobustLockGuard;
 use super::lock_word::{OWNER_DIED, TOKEN};
-use super::owner::Owner;
-use super::slot_table::{SlotTable, SlotTableKind};
+use super::slot_table::{FreeAtFirst, SlotPart, SlotPrimitive, SlotTable, SlotTableKind};
 use super::timeout::Timeout;
 use crate::atomics::Ordering;
-#[cfg(doc)]
-use crate::error::Error;
-use crate::error::Result;
-
-const KIND: SlotTableKind = SlotTableKind {
-    magic: *b"brigcnd1",
-    name: "condition variable",
-    count: "the number of waiters",
-    extra: 0,
-};
 
 /// The slot's waiter was notified.
 const NOTIFIED: u32 = 1 << 31;
 
-/// A condition variable as one owner sees it.
-#[derive(Clone)]
-pub struct RawCondvar(SlotTable);
+/// What makes a slot table a condition variable. Each slot is for one waiter.
+#[derive(Debug, Clone)]
+pub struct CondvarPart;
+
+impl SlotPart for CondvarPart {
+    const KIND: SlotTableKind = SlotTableKind {
+        magic: *b"brigcnd1",
+        name: "condition variable",
+        count: "the number of waiters",
+        extra: 0,
+    };
+
+    fn over(_: &SlotTable) -> CondvarPart {
+        CondvarPart
+    }
+}
+
+impl FreeAtFirst for CondvarPart {}
+
+/// A condition variable as one owner sees it. As many waiters as it was created for are notified
+/// one by one; those beyond may wake at any notification.
+pub type RawCondvar = SlotPrimitive<CondvarPart>;
 
 impl fmt::Debug for RawCondvar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,59 +66,10 @@ impl fmt::Debug for RawCondvar {
 }
 
 impl RawCondvar {
-    /// The size of a condition variable for `waiters` waiters, in bytes.
-    #[must_use]
-    pub const fn size_bytes(waiters: u32) -> usize {
-        SlotTable::size_bytes(waiters)
-    }
-
-    /// Writes a new condition variable at `place` and registers its words with `owner`'s table: two
-    /// directory entries.
-    ///
-    /// Up to `waiters` waiters are notified one by one; those beyond may wake at any notification.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidArgument`] if a number is out of range; [`Error::Full`] if the directory is.
-    ///
-    /// # Safety
-    ///
-    /// As [`SlotTable::create`].
-    #[cfg(not(loom))]
-    pub unsafe fn create(place: NonNull<u8>, waiters: u32, owner: &Owner) -> Result<RawCondvar> {
-        // SAFETY: the contract, which is the same.
-        Ok(RawCondvar(unsafe { SlotTable::create(&KIND, place, waiters, owner, |_| 0) }?))
-    }
-
-    /// Uses the condition variable that another process created at `place`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Layout`] if there is none, or if it does not fit into `place_bytes`.
-    ///
-    /// # Safety
-    ///
-    /// As [`SlotTable::attach`].
-    #[cfg(not(loom))]
-    pub unsafe fn attach(
-        place: NonNull<u8>,
-        place_bytes: usize,
-        owner: &Owner,
-    ) -> Result<RawCondvar> {
-        // SAFETY: the contract, which is the same.
-        Ok(RawCondvar(unsafe { SlotTable::attach(&KIND, place, place_bytes, owner) }?))
-    }
-
-    /// A condition variable over a slot table that exists: for models.
-    #[cfg(all(test, loom))]
-    pub(super) fn over(slot_table: SlotTable) -> RawCondvar {
-        RawCondvar(slot_table)
-    }
-
     /// How many waiters have not been notified. The number may be outdated at once.
     #[must_use]
     pub fn waiters(&self) -> usize {
-        let slots = self.0.slots();
+        let slots = self.slot_table.slots();
         (0..slots.count()).filter(|&index| is_waiting(slots.get(index))).count()
     }
 
@@ -121,9 +78,9 @@ impl RawCondvar {
     ///
     /// Every waiter is found eventually: each call begins its search one slot further on.
     pub fn notify(&self, waiters: usize) -> usize {
-        let slots = self.0.slots();
+        let slots = self.slot_table.slots();
         // AcqRel: Release pairs with the Acquire in `is_over`, for a waiter without a slot.
-        let calls = self.0.state().fetch_add(1, Ordering::AcqRel);
+        let calls = self.slot_table.state().fetch_add(1, Ordering::AcqRel);
         let first = usize::try_from(calls % slots.count() as u64).unwrap_or_default();
         let mut notified = 0;
         for index in (first..slots.count()).chain(0..first) {
@@ -135,7 +92,7 @@ impl RawCondvar {
                 notified += 1;
             }
         }
-        self.0.notify();
+        self.slot_table.notify();
         notified
     }
 
@@ -161,10 +118,11 @@ impl RawCondvar {
         guard: RobustLockGuard<'a>,
         timeout: Timeout,
     ) -> (RobustLockGuard<'a>, bool) {
-        let waiter = Waiter::enlist(&self.0);
+        let waiter = Waiter::enlist(&self.slot_table);
         let lock = guard.lock();
         drop(guard);
-        let is_over = self.0.wait_for(timeout, |_| waiter.is_over().then_some(())).is_some();
+        let is_over =
+            self.slot_table.wait_for(timeout, |_| waiter.is_over().then_some(())).is_some();
         let was_notified = waiter.leave();
         (lock.lock(), is_over || was_notified)
     }
@@ -219,6 +177,7 @@ mod tests {
 
     use super::*;
     use crate::atomics::AtomicU32;
+    use crate::sync::owner::Owner;
     use crate::sync::test_memory::TestMemory;
 
     fn condvar(memory: &TestMemory, waiters: u32, owner: &Owner) -> RawCondvar {

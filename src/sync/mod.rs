@@ -118,10 +118,11 @@ pub(crate) use unacked::{UNACKED_ENTRIES, Unacked, UnackedWords};
 /// instructions over memory of their own.
 #[doc(hidden)]
 pub mod raw {
-    pub use super::barrier::{PARTIES_MAX, RawBarrier, RawMember};
-    pub use super::condvar::RawCondvar;
+    pub use super::barrier::{BarrierPart, PARTIES_MAX, RawBarrier, RawMember};
+    pub use super::condvar::{CondvarPart, RawCondvar};
     pub use super::once::{OnceWords, RawOnce};
     pub use super::reentrant::{RawReentrantGuard, RawReentrantLock, ReentrantWords};
-    pub use super::rwlock::{RawReadGuard, RawRwLock, RawWriteGuard};
-    pub use super::semaphore::{PERMITS_MAX, RawPermit, RawSemaphore};
+    pub use super::rwlock::{RawReadGuard, RawRwLock, RawWriteGuard, RwLockPart};
+    pub use super::semaphore::{PERMITS_MAX, RawPermit, RawSemaphore, SemaphorePart};
+    pub use super::slot_table::SlotPrimitive;
 }

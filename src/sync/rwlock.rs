@@ -20,94 +20,55 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
-#[cfg(not(loom))]
-use std::ptr::NonNull;
 
 use super::lock::{RobustLock, RobustLockGuard};
 use super::lock_word::{OWNER_DIED, TOKEN};
-use super::owner::Owner;
-use super::slot_table::{SlotTable, SlotTableKind};
+use super::slot_table::{FreeAtFirst, SlotPart, SlotPrimitive, SlotTable, SlotTableKind};
 use super::thread;
 use super::timeout::Timeout;
 use crate::atomics::{Ordering, fence};
-#[cfg(doc)]
-use crate::error::Error;
-use crate::error::Result;
-
-const KIND: SlotTableKind = SlotTableKind {
-    magic: *b"brigrwl1",
-    name: "read-write lock",
-    count: "the number of readers",
-    extra: 1,
-};
 
 /// The index of the gate.
 const GATE: usize = 0;
 
-/// A read-write lock as one owner sees it.
-#[derive(Clone)]
-pub struct RawRwLock {
-    slot_table: SlotTable,
-    gate: RobustLock,
+/// What makes a slot table a read-write lock: the gate, in the first slot. Each other slot is for
+/// one reader.
+#[derive(Debug, Clone)]
+pub struct RwLockPart(RobustLock);
+
+impl SlotPart for RwLockPart {
+    const KIND: SlotTableKind = SlotTableKind {
+        magic: *b"brigrwl1",
+        name: "read-write lock",
+        count: "the number of readers",
+        extra: 1,
+    };
+
+    fn over(slot_table: &SlotTable) -> RwLockPart {
+        let (word, owner) = (slot_table.slots().word(GATE).cast(), slot_table.owner());
+        // SAFETY: a slot of the table, which all users use as a lock's word; registered with the
+        // slot table, and valid as long as that is used.
+        RwLockPart(unsafe { RobustLock::new(word, owner) })
+    }
 }
+
+impl FreeAtFirst for RwLockPart {}
+
+/// A read-write lock as one owner sees it.
+pub type RawRwLock = SlotPrimitive<RwLockPart>;
 
 impl fmt::Debug for RawRwLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RawRwLock")
             .field("readers", &self.readers())
-            .field("gate", &self.gate)
+            .field("gate", self.gate())
             .finish()
     }
 }
 
 impl RawRwLock {
-    /// The size of a lock for `readers_max` concurrent readers, in bytes.
-    #[must_use]
-    pub const fn size_bytes(readers_max: u32) -> usize {
-        SlotTable::size_bytes(readers_max.saturating_add(KIND.extra))
-    }
-
-    /// Writes a new lock for `readers_max` readers at `place` and registers its words with
-    /// `owner`'s table: two directory entries.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidArgument`] if a number is out of range; [`Error::Full`] if the directory is.
-    ///
-    /// # Safety
-    ///
-    /// As [`SlotTable::create`].
-    #[cfg(not(loom))]
-    pub unsafe fn create(place: NonNull<u8>, readers_max: u32, owner: &Owner) -> Result<RawRwLock> {
-        // SAFETY: the contract, which is the same.
-        Ok(RawRwLock::over(unsafe { SlotTable::create(&KIND, place, readers_max, owner, |_| 0) }?))
-    }
-
-    /// Uses the lock that another process created at `place`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Layout`] if there is none, or if it does not fit into `place_bytes`.
-    ///
-    /// # Safety
-    ///
-    /// As [`SlotTable::attach`].
-    #[cfg(not(loom))]
-    pub unsafe fn attach(
-        place: NonNull<u8>,
-        place_bytes: usize,
-        owner: &Owner,
-    ) -> Result<RawRwLock> {
-        // SAFETY: the contract, which is the same.
-        Ok(RawRwLock::over(unsafe { SlotTable::attach(&KIND, place, place_bytes, owner) }?))
-    }
-
-    pub(super) fn over(slot_table: SlotTable) -> RawRwLock {
-        // SAFETY: a slot of the table, which all users use as a lock's word; registered with the
-        // slot table, and valid as long as that is used.
-        let gate =
-            unsafe { RobustLock::new(slot_table.slots().word(GATE).cast(), slot_table.owner()) };
-        RawRwLock { slot_table, gate }
+    fn gate(&self) -> &RobustLock {
+        &self.part.0
     }
 
     /// The most concurrent readers. Further readers wait.
@@ -125,7 +86,7 @@ impl RawRwLock {
     /// Whether a writer holds the lock, or waits for readers to leave.
     #[must_use]
     pub fn has_writer(&self) -> bool {
-        self.gate.is_locked()
+        self.gate().is_locked()
     }
 
     fn reader_slots(&self) -> std::ops::Range<usize> {
@@ -139,7 +100,7 @@ impl RawRwLock {
 
     /// Step 2.
     fn enter(&self) -> Option<RawReadGuard<'_>> {
-        if self.gate.is_locked() {
+        if self.gate().is_locked() {
             return None;
         }
         let (slots, token) = (self.slot_table.slots(), self.slot_table.token());
@@ -148,7 +109,7 @@ impl RawRwLock {
         let slot = self.claim_slot(first)?;
         // SeqCst: pairs with the fence in `write`; see the head of this file.
         fence(Ordering::SeqCst);
-        let gate = self.gate.peek();
+        let gate = self.gate().peek();
         if gate & TOKEN != 0 {
             slots.release(slot, token);
             self.slot_table.notify();
@@ -173,7 +134,7 @@ impl RawRwLock {
         if matches!(timeout, Timeout::Now) && !self.is_drained() {
             return None;
         }
-        let gate = self.gate.lock_within(timeout)?;
+        let gate = self.gate().lock_within(timeout)?;
         let guard = RawWriteGuard { gate, reopened: Reopened(&self.slot_table) };
         // SeqCst: pairs with the fence in `enter`; see the head of this file.
         fence(Ordering::SeqCst);
@@ -269,6 +230,7 @@ mod tests {
     use super::*;
     use crate::atomics::AtomicU32;
     use crate::error::Error;
+    use crate::sync::owner::Owner;
     use crate::sync::test_memory::TestMemory;
 
     fn with_lock(readers_max: u32, test: impl FnOnce(&TestMemory, &RawRwLock)) {

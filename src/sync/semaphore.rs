@@ -29,26 +29,35 @@ use std::ptr::NonNull;
 
 use super::lock_word::OWNER_DIED;
 use super::owner::Owner;
-use super::slot_table::{self, SlotTable, SlotTableKind};
+use super::slot_table::{self, SlotPart, SlotPrimitive, SlotTable, SlotTableKind};
 use super::timeout::Timeout;
 use crate::error::{Error, Result};
 
 /// The most permits of one semaphore.
 pub const PERMITS_MAX: u32 = slot_table::SLOTS_MAX;
 
-const KIND: SlotTableKind = SlotTableKind {
-    magic: *b"brigsem2",
-    name: "semaphore",
-    count: "the number of permits",
-    extra: 0,
-};
-
 /// The slot's permit cannot be taken.
 const ABSENT: u32 = 1 << 31;
 
+/// What makes a slot table a semaphore. Each slot is one permit.
+#[derive(Debug, Clone)]
+pub struct SemaphorePart;
+
+impl SlotPart for SemaphorePart {
+    const KIND: SlotTableKind = SlotTableKind {
+        magic: *b"brigsem2",
+        name: "semaphore",
+        count: "the number of permits",
+        extra: 0,
+    };
+
+    fn over(_: &SlotTable) -> SemaphorePart {
+        SemaphorePart
+    }
+}
+
 /// A semaphore as one owner sees it.
-#[derive(Clone)]
-pub struct RawSemaphore(SlotTable);
+pub type RawSemaphore = SlotPrimitive<SemaphorePart>;
 
 impl fmt::Debug for RawSemaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,12 +69,6 @@ impl fmt::Debug for RawSemaphore {
 }
 
 impl RawSemaphore {
-    /// The size of a semaphore of at most `permits_max` permits, in bytes.
-    #[must_use]
-    pub const fn size_bytes(permits_max: u32) -> usize {
-        SlotTable::size_bytes(permits_max)
-    }
-
     /// Writes a new semaphore at `place`, with `permits` of `permits_max` available, and registers
     /// its words with `owner`'s table: two directory entries.
     ///
@@ -85,55 +88,32 @@ impl RawSemaphore {
     ) -> Result<RawSemaphore> {
         if permits > permits_max {
             let expected = format!("at most {permits_max}, the most there can be");
-            return Err(Error::invalid(KIND.count, permits, expected));
+            return Err(Error::invalid(SemaphorePart::KIND.count, permits, expected));
         }
         let fill = |index| if index < permits as usize { 0 } else { ABSENT };
         // SAFETY: the contract, which is the same.
-        Ok(RawSemaphore(unsafe { SlotTable::create(&KIND, place, permits_max, owner, fill) }?))
-    }
-
-    /// Uses the semaphore that another process created at `place`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Layout`] if there is none, or if it does not fit into `place_bytes`.
-    ///
-    /// # Safety
-    ///
-    /// As [`SlotTable::attach`].
-    #[cfg(not(loom))]
-    pub unsafe fn attach(
-        place: NonNull<u8>,
-        place_bytes: usize,
-        owner: &Owner,
-    ) -> Result<RawSemaphore> {
-        // SAFETY: the contract, which is the same.
-        Ok(RawSemaphore(unsafe { SlotTable::attach(&KIND, place, place_bytes, owner) }?))
-    }
-
-    /// A semaphore over an existing slot table, for models.
-    #[cfg(all(test, loom))]
-    pub(super) fn over(slot_table: SlotTable) -> RawSemaphore {
-        RawSemaphore(slot_table)
+        unsafe { SlotTable::create(&SemaphorePart::KIND, place, permits_max, owner, fill) }
+            .map(Self::over)
     }
 
     /// The most permits that there can be.
     #[must_use]
     pub fn permits_max(&self) -> usize {
-        self.0.slots().count()
+        self.slot_table.slots().count()
     }
 
     /// How many permits are available. The number may be outdated at once.
     #[must_use]
     pub fn available(&self) -> usize {
-        let slots = self.0.slots();
+        let slots = self.slot_table.slots();
         (0..slots.count()).filter(|&index| is_available(slots.get(index))).count()
     }
 
     /// Takes a permit; waits until `timeout` for one. [`Timeout::Never`] always returns one.
     pub fn acquire(&self, timeout: Timeout) -> Option<RawPermit<'_>> {
-        self.0.wait_for(timeout, |_| {
-            let (slot, seen) = self.0.slots().claim(self.0.token(), is_available)?;
+        self.slot_table.wait_for(timeout, |_| {
+            let (slot, seen) =
+                self.slot_table.slots().claim(self.slot_table.token(), is_available)?;
             Some(RawPermit { semaphore: self, slot, recovered: seen == OWNER_DIED })
         })
     }
@@ -145,7 +125,7 @@ impl RawSemaphore {
     /// [`Error::InvalidArgument`] if there would be more than
     /// [`permits_max`](RawSemaphore::permits_max), including those that are held.
     pub fn release(&self) -> Result<()> {
-        let slots = self.0.slots();
+        let slots = self.slot_table.slots();
         // If another releaser takes a slot first, look at the next one.
         let released = (0..slots.count())
             .any(|index| slots.get(index) == ABSENT && slots.change(index, ABSENT, 0));
@@ -153,7 +133,7 @@ impl RawSemaphore {
             let (most, what) = (self.permits_max(), "the number of permits after a release");
             return Err(Error::invalid(what, most + 1, format!("at most {most}")));
         }
-        self.0.notify();
+        self.slot_table.notify();
         Ok(())
     }
 }
@@ -181,7 +161,7 @@ impl RawPermit<'_> {
     /// Consumes the permit: it is not returned, even if its holder dies, until a permit is
     /// [released](RawSemaphore::release).
     pub fn forget(self) {
-        let slot_table = &self.semaphore.0;
+        let slot_table = &self.semaphore.slot_table;
         // A slot without this token was overwritten, and is left.
         slot_table.slots().change(self.slot, slot_table.token().bits(), ABSENT);
         std::mem::forget(self);
@@ -190,7 +170,7 @@ impl RawPermit<'_> {
 
 impl Drop for RawPermit<'_> {
     fn drop(&mut self) {
-        let slot_table = &self.semaphore.0;
+        let slot_table = &self.semaphore.slot_table;
         slot_table.slots().release(self.slot, slot_table.token());
         slot_table.notify();
     }

@@ -2,7 +2,8 @@
 //!
 //! Semaphore, barrier, read-write lock and condition variable each give slots to participants, so
 //! that a death is attributed, and have an event count on which participants sleep until a slot or
-//! the state has changed. Each primitive defines the meaning of its slots and its state.
+//! the state has changed. Each primitive defines the meaning of its slots and its state, and is a
+//! [`SlotPrimitive`] of what it adds to them.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
@@ -246,6 +247,72 @@ impl SlotTable {
             }
             attempt(phase)
         })
+    }
+}
+
+/// What a primitive adds to its slot table.
+pub(super) trait SlotPart {
+    const KIND: SlotTableKind;
+
+    fn over(slot_table: &SlotTable) -> Self;
+}
+
+/// A part whose slots are all free in a new primitive.
+pub(super) trait FreeAtFirst: SlotPart {}
+
+/// A primitive as one owner sees it: a slot table, and what its kind adds to it.
+#[derive(Clone)]
+pub struct SlotPrimitive<P> {
+    pub(super) slot_table: SlotTable,
+    pub(super) part: P,
+}
+
+#[expect(private_bounds, reason = "seals the trait")]
+impl<P: SlotPart> SlotPrimitive<P> {
+    /// The size of a primitive for `count` participants, in bytes: a barrier's members, a
+    /// semaphore's most permits, a lock's readers, a condition variable's waiters.
+    #[must_use]
+    pub const fn size_bytes(count: u32) -> usize {
+        SlotTable::size_bytes(count.saturating_add(P::KIND.extra))
+    }
+
+    /// The primitive that another process created at `place`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Layout`] if there is none of this kind, or if it does not fit into `place_bytes`.
+    ///
+    /// # Safety
+    ///
+    /// As [`SlotTable::attach`].
+    #[cfg(not(loom))]
+    pub unsafe fn attach(place: NonNull<u8>, place_bytes: usize, owner: &Owner) -> Result<Self> {
+        // SAFETY: the contract, which is the same.
+        unsafe { SlotTable::attach(&P::KIND, place, place_bytes, owner) }.map(Self::over)
+    }
+
+    /// The primitive over a slot table that exists.
+    pub(super) fn over(slot_table: SlotTable) -> Self {
+        SlotPrimitive { part: P::over(&slot_table), slot_table }
+    }
+}
+
+#[cfg(not(loom))]
+#[expect(private_bounds, reason = "seals the trait")]
+impl<P: FreeAtFirst> SlotPrimitive<P> {
+    /// Writes a new primitive for `count` participants at `place` and registers its words with
+    /// `owner`'s table: two directory entries.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if `count` is out of range; [`Error::Full`] if the directory is.
+    ///
+    /// # Safety
+    ///
+    /// As [`SlotTable::create`].
+    pub unsafe fn create(place: NonNull<u8>, count: u32, owner: &Owner) -> Result<Self> {
+        // SAFETY: the contract, which is the same.
+        unsafe { SlotTable::create(&P::KIND, place, count, owner, |_| 0) }.map(Self::over)
     }
 }
 

@@ -20,20 +20,18 @@
 //!
 //! A member may die between the store that starts a phase and its notification. Then the sweep
 //! notifies: the waiters find the phase started, and the next phase broken.
-#![allow(unsafe_code)]
 
 #[cfg(all(test, not(loom)))]
 mod tests;
 
 use std::fmt;
-#[cfg(not(loom))]
-use std::ptr::NonNull;
 
 use crate::atomics::Ordering;
 use crate::error::{Error, Result};
 use crate::sync::eventcount::WaitPhase;
-use crate::sync::owner::Owner;
-use crate::sync::slot_table::{self, SlotTable, SlotTableKind};
+use crate::sync::slot_table::{
+    self, FreeAtFirst, SlotPart, SlotPrimitive, SlotTable, SlotTableKind,
+};
 use crate::sync::timeout::Timeout;
 
 const ARRIVED: u64 = (1 << 16) - 1;
@@ -46,21 +44,32 @@ const RESETS: u64 = !(ONE_RESET - 1);
 /// The most members of one barrier.
 pub const PARTIES_MAX: u32 = slot_table::SLOTS_MAX;
 
-const KIND: SlotTableKind = SlotTableKind {
-    magic: *b"brigbar2",
-    name: "barrier",
-    count: "the number of a barrier's members",
-    extra: 0,
-};
+/// What makes a slot table a barrier. Each slot is for one member.
+#[derive(Debug, Clone)]
+pub struct BarrierPart;
+
+impl SlotPart for BarrierPart {
+    const KIND: SlotTableKind = SlotTableKind {
+        magic: *b"brigbar2",
+        name: "barrier",
+        count: "the number of a barrier's members",
+        extra: 0,
+    };
+
+    fn over(_: &SlotTable) -> BarrierPart {
+        BarrierPart
+    }
+}
+
+impl FreeAtFirst for BarrierPart {}
 
 /// A barrier as one owner sees it. [`join`](RawBarrier::join) it and wait, or call
 /// [`wait`](RawBarrier::wait) directly.
-#[derive(Clone)]
-pub struct RawBarrier(SlotTable);
+pub type RawBarrier = SlotPrimitive<BarrierPart>;
 
 impl fmt::Debug for RawBarrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.0.state().load(Ordering::Relaxed);
+        let state = self.slot_table.state().load(Ordering::Relaxed);
         f.debug_struct("RawBarrier")
             .field("parties", &self.parties())
             .field("arrived", &(state & ARRIVED))
@@ -70,70 +79,24 @@ impl fmt::Debug for RawBarrier {
 }
 
 impl RawBarrier {
-    /// The size of a barrier for `parties` members, in bytes.
-    #[must_use]
-    pub const fn size_bytes(parties: u32) -> usize {
-        SlotTable::size_bytes(parties)
-    }
-
-    /// Writes a new barrier at `place` and registers its words with `owner`'s table: two directory
-    /// entries.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidArgument`] if a number is out of range; [`Error::Full`] if the directory is.
-    ///
-    /// # Safety
-    ///
-    /// As [`SlotTable::create`].
-    #[cfg(not(loom))]
-    pub unsafe fn create(place: NonNull<u8>, parties: u32, owner: &Owner) -> Result<RawBarrier> {
-        // SAFETY: the contract, which is the same.
-        Ok(RawBarrier(unsafe { SlotTable::create(&KIND, place, parties, owner, |_| 0) }?))
-    }
-
-    /// Uses the barrier that another process created at `place`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Layout`] if there is none, or if it does not fit into `place_bytes`.
-    ///
-    /// # Safety
-    ///
-    /// As [`SlotTable::attach`].
-    #[cfg(not(loom))]
-    pub unsafe fn attach(
-        place: NonNull<u8>,
-        place_bytes: usize,
-        owner: &Owner,
-    ) -> Result<RawBarrier> {
-        // SAFETY: the contract, which is the same.
-        Ok(RawBarrier(unsafe { SlotTable::attach(&KIND, place, place_bytes, owner) }?))
-    }
-
-    /// A barrier over an existing slot table, for models.
-    #[cfg(all(test, loom))]
-    pub(in crate::sync) fn over(slot_table: SlotTable) -> RawBarrier {
-        RawBarrier(slot_table)
-    }
-
     /// The number of members.
     #[must_use]
     pub fn parties(&self) -> usize {
-        self.0.slots().count()
+        self.slot_table.slots().count()
     }
 
     /// How many members wait in this phase. The number may be outdated at once.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        let arrived = self.0.state().load(Ordering::Relaxed) & ARRIVED;
+        let arrived = self.slot_table.state().load(Ordering::Relaxed) & ARRIVED;
         usize::try_from(arrived).map_or(self.parties(), |arrived| arrived.min(self.parties()))
     }
 
     /// Whether it is broken. The answer may be outdated at once.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.0.state().load(Ordering::Relaxed) & BROKEN != 0 || self.0.slots().has_dead()
+        self.slot_table.state().load(Ordering::Relaxed) & BROKEN != 0
+            || self.slot_table.slots().has_dead()
     }
 
     /// Becomes a member.
@@ -142,7 +105,7 @@ impl RawBarrier {
     ///
     /// [`Error::Full`] if it has all its members; those that died count until a reset.
     pub fn join(&self) -> Result<RawMember<'_>> {
-        match self.0.slots().claim_free(self.0.token()) {
+        match self.slot_table.slots().claim_free(self.slot_table.token()) {
             Some(slot) => Ok(RawMember { barrier: self, slot }),
             None => {
                 let capacity = format!("{} members", self.parties());
@@ -163,9 +126,9 @@ impl RawBarrier {
             if self.is_broken() {
                 return Some(Err(self.broken("a member died, or gave up")));
             }
-            self.0.slots().claim_free(self.0.token()).map(Ok)
+            self.slot_table.slots().claim_free(self.slot_table.token()).map(Ok)
         };
-        match self.0.wait_for(timeout, join) {
+        match self.slot_table.wait_for(timeout, join) {
             None => Ok(None),
             Some(slot) => {
                 let member = RawMember { barrier: self, slot: slot? };
@@ -182,12 +145,12 @@ impl RawBarrier {
     /// Repairs the barrier and removes its dead members, so that others can join. Present waiters
     /// get [`Error::Broken`].
     pub fn reset(&self) {
-        self.0.slots().free_dead();
+        self.slot_table.slots().free_dead();
         self.change(|state| (state & (RESETS | PHASES)).wrapping_add(ONE_RESET));
     }
 
     fn change(&self, new: impl Fn(u64) -> u64) {
-        let word = self.0.state();
+        let word = self.slot_table.state();
         let mut state = word.load(Ordering::Relaxed);
         // AcqRel: Release pairs with the Acquire in `pass`. Acquire preserves what earlier arrivals
         // released, whose store this one replaces.
@@ -196,12 +159,12 @@ impl RawBarrier {
         {
             state = now;
         }
-        self.0.notify();
+        self.slot_table.notify();
     }
 
     /// One wait of a member. `None` if the time is over, which breaks the barrier.
     fn pass(&self, timeout: Timeout) -> Result<Option<bool>> {
-        let word = self.0.state();
+        let word = self.slot_table.state();
         let mut entered = word.load(Ordering::Relaxed);
         loop {
             if entered & BROKEN != 0 {
@@ -217,7 +180,7 @@ impl RawBarrier {
             // member wrote before it arrived is visible to all that continue.
             match word.compare_exchange(entered, arrived, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) if is_last => {
-                    self.0.notify();
+                    self.slot_table.notify();
                     return Ok(Some(true));
                 }
                 Ok(_) => break,
@@ -225,7 +188,7 @@ impl RawBarrier {
             }
         }
         let attempt = |phase| self.outcome(entered, phase);
-        let outcome = self.0.wait_for(timeout, attempt);
+        let outcome = self.slot_table.wait_for(timeout, attempt);
         if outcome.is_none() {
             self.break_phase(entered);
             // Unless the last member has arrived just now.
@@ -237,7 +200,7 @@ impl RawBarrier {
     /// Whether a wait that began in state `entered` is over, and how.
     fn outcome(&self, entered: u64, phase: WaitPhase) -> Option<Result<bool>> {
         // Acquire pairs with the Release in `pass` and `change`.
-        let state = self.0.state().load(Ordering::Acquire);
+        let state = self.slot_table.state().load(Ordering::Acquire);
         if (state ^ entered) & RESETS != 0 {
             return Some(Err(self.broken("it was reset")));
         }
@@ -247,7 +210,7 @@ impl RawBarrier {
         if state & BROKEN != 0 {
             return Some(Err(self.broken("a member died, or gave up")));
         }
-        if phase == WaitPhase::BeforeSleep && self.0.slots().has_dead() {
+        if phase == WaitPhase::BeforeSleep && self.slot_table.slots().has_dead() {
             self.break_phase(entered);
             return self.outcome(entered, WaitPhase::First);
         }
@@ -292,7 +255,7 @@ impl RawMember<'_> {
 
 impl Drop for RawMember<'_> {
     fn drop(&mut self) {
-        let slot_table = &self.barrier.0;
+        let slot_table = &self.barrier.slot_table;
         slot_table.slots().release(self.slot, slot_table.token());
         // Others may wait to join.
         slot_table.notify();

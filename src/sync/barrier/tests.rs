@@ -76,7 +76,7 @@ fn aborting_and_resetting_release_waiters_with_an_error() {
         with_barrier(2, |_, barrier| {
             std::thread::scope(|scope| {
                 let waiter = scope.spawn(|| barrier.join().unwrap().wait(Timeout::Never));
-                while barrier.0.state().load(Ordering::Relaxed) & ARRIVED == 0 {
+                while barrier.slot_table.state().load(Ordering::Relaxed) & ARRIVED == 0 {
                     std::thread::yield_now();
                 }
                 if reset {
@@ -115,13 +115,13 @@ fn a_dead_member_breaks_the_barrier_and_a_reset_makes_room_for_another() {
 #[test]
 fn a_phase_counter_that_wraps_is_a_phase_counter() {
     with_barrier(1, |_, barrier| {
-        barrier.0.state().store(PHASES, Ordering::Relaxed);
+        barrier.slot_table.state().store(PHASES, Ordering::Relaxed);
         let mut member = barrier.join().unwrap();
         assert!(
             member.wait(Timeout::Never).unwrap().unwrap()
                 && member.wait(Timeout::Never).unwrap().unwrap()
         );
-        assert_eq!(barrier.0.state().load(Ordering::Relaxed), ONE_PHASE);
+        assert_eq!(barrier.slot_table.state().load(Ordering::Relaxed), ONE_PHASE);
     });
 }
 
