@@ -104,6 +104,11 @@ pub(super) trait Poison {
 /// The outcome of an attempt to take a lock.
 pub(super) type LockResult<G> = std::result::Result<G, LockError<G>>;
 
+/// The guard of a lock that was taken, in [`LockError::OwnerDied`] if the lock is poisoned.
+pub(super) fn checked<G: Repair>(guard: G, poisoned: bool) -> LockResult<G> {
+    if poisoned { Err(LockError::OwnerDied(Poisoned(ManuallyDrop::new(guard)))) } else { Ok(guard) }
+}
+
 /// Why a lock was not taken, or that its last holder died.
 ///
 /// `?` converts it into an [`Error`]. A lock whose last holder died is then released, and the next
@@ -243,10 +248,6 @@ pub trait Repair: Poison {}
 impl<G: Poison> Repair for G {}
 
 impl<G: Repair> Poisoned<G> {
-    pub(super) fn new(guard: G) -> Poisoned<G> {
-        Poisoned(ManuallyDrop::new(guard))
-    }
-
     /// Declares that the content is repaired or intact, and returns the guard.
     ///
     /// # Examples

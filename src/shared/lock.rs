@@ -10,7 +10,7 @@ use bytemuck::Pod;
 use serde::{Deserialize, Serialize};
 
 use super::data::{Data, DataAccess};
-use super::guard::{LockError, LockResult, Poison, Poisoned};
+use super::guard::{self, LockError, LockResult, Poison};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
@@ -363,8 +363,7 @@ impl<'a, T: Pod> LockGuard<'a, T> {
     fn checked(guard: sync::RobustLockGuard<'a>, lock: &'a Lock<T>) -> LockResult<Self> {
         let is_poisoned = guard.keep();
         // SAFETY: kept just now.
-        let guard = unsafe { LockGuard::over(lock) };
-        if is_poisoned { Err(LockError::OwnerDied(Poisoned::new(guard))) } else { Ok(guard) }
+        guard::checked(unsafe { LockGuard::over(lock) }, is_poisoned)
     }
 
     /// Passes the guard of the inner lock through `wait`.

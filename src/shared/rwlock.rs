@@ -9,7 +9,7 @@ use bytemuck::Pod;
 use serde::{Deserialize, Serialize};
 
 use super::data::{Data, DataAccess};
-use super::guard::{Held, LockError, LockResult, Poison, Poisoned, WriteAccess};
+use super::guard::{self, Held, LockError, LockResult, Poison, WriteAccess};
 use crate::error::{Error, Result};
 use crate::object::transfer::type_tag;
 use crate::object::{Kind, Memory, ObjectHandle, Primitive, check_body, named_object};
@@ -224,7 +224,7 @@ impl<T: Pod> RwLock<T> {
         // dropped after it, keeps writers out, and every handle's user of the data takes the lock.
         let access = unsafe { DataAccess::new(&words.data, memory) };
         let guard = ReadGuard { access, _share: Held::new(guard, memory) };
-        if is_poisoned { Err(LockError::OwnerDied(Poisoned::new(guard))) } else { Ok(guard) }
+        guard::checked(guard, is_poisoned)
     }
 
     /// Waits until no other process has the lock, without a limit. New readers wait meanwhile.
@@ -306,8 +306,7 @@ impl<T: Pod> RwLock<T> {
         // SAFETY: the data is that of the lock beside it, in this memory; `write_access`, which is
         // dropped after it, holds that lock, and every handle's user of the data takes it.
         let access = unsafe { DataAccess::new(&words.data, self.0.memory()) };
-        let guard = WriteGuard { access, write_access };
-        if is_poisoned { Err(LockError::OwnerDied(Poisoned::new(guard))) } else { Ok(guard) }
+        guard::checked(WriteGuard { access, write_access }, is_poisoned)
     }
 }
 
