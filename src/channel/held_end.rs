@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 use crate::channel::codec;
 use crate::error::{Error, Result};
 use crate::object::Memory;
-use crate::sync::{EndpointClaim, EndpointWords, Endpoints, PipeSide, Ring, Serials, Timeout};
+use crate::sync::{
+    CHECK_INTERVAL, EndpointClaim, EndpointWords, Endpoints, PipeSide, Ring, Serials, Timeout,
+};
 
 /// The name in errors.
 const NAME: &str = "the connection";
-
-/// How long a wait lasts before it checks whether the peer is alive.
-const SLICE: Duration = Duration::from_millis(50);
 
 /// The size of the words before the rings, in bytes.
 pub(super) const WORDS_BYTES: usize = size_of::<EndpointWords>();
@@ -136,7 +135,7 @@ impl HeldEnd {
         let start = matches!(timeout, Timeout::At(_)).then(Instant::now);
         loop {
             let step = match timeout {
-                Timeout::At(end) => Timeout::At(end.min(Instant::now() + SLICE)),
+                Timeout::At(end) => Timeout::At(end.min(Instant::now() + CHECK_INTERVAL)),
                 // One sleep is a slice, and needs no clock.
                 Timeout::Never => Timeout::Sleeps(1),
                 timeout => timeout,
@@ -168,7 +167,7 @@ impl HeldEnd {
         let start = Instant::now();
         loop {
             let left = timeout.saturating_sub(start.elapsed());
-            if ring.poll(left.min(SLICE)) || self.is_peer_gone() {
+            if ring.poll(left.min(CHECK_INTERVAL)) || self.is_peer_gone() {
                 return Ok(true);
             }
             if start.elapsed() >= timeout {

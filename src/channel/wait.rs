@@ -6,7 +6,7 @@ use crate::channel::connection::Connection;
 use crate::channel::joinable::JoinableQueue;
 use crate::channel::queue::Queue;
 use crate::error::Result;
-use crate::sync::{Backoff, Ring, Timeout, Watch};
+use crate::sync::{Backoff, CHECK_INTERVAL, Ring, Timeout, Watch};
 use crate::sys::futex;
 
 mod sealed {
@@ -121,9 +121,6 @@ pub fn wait_any(many: &[&dyn Waitable], timeout: Option<Duration>) -> Result<Vec
         let Some(sleep) = timeout.next_sleep(Watch::Waiters) else { return Ok(found) };
         let words: Vec<_> =
             rings.iter().map(|ring| ring.filled().word()).zip(seen.iter().copied()).collect();
-        futex::wait_any(&words, sleep.unwrap_or(SLICE));
+        futex::wait_any(&words, sleep.unwrap_or(CHECK_INTERVAL));
     }
 }
-
-/// The longest sleep without another limit.
-const SLICE: Duration = Duration::from_millis(50);

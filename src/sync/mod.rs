@@ -109,7 +109,7 @@ pub use ring::{BatchError, Message, MessageBatch, PushError, Reservation, Ring, 
 #[cfg(not(loom))]
 pub(crate) use ring::{HEADER_BYTES as RING_HEADER_BYTES, message_count};
 #[cfg(not(loom))]
-pub(crate) use timeout::Backoff;
+pub(crate) use timeout::{Backoff, CHECK_INTERVAL};
 pub use timeout::{Timeout, Watch};
 #[cfg(not(loom))]
 pub(crate) use unacked::{UNACKED_ENTRIES, Unacked, UnackedWords};

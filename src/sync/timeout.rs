@@ -31,9 +31,9 @@ pub enum Watch {
     Supervisor,
 }
 
-/// The longest sleep under [`Watch::Waiters`]. Long enough to cost nothing (a wake-up takes about 5
-/// us), short enough that a death does not look like a hang.
-const SLICE: Duration = Duration::from_millis(50);
+/// The longest sleep before a waiter without a supervisor checks for deaths. Long enough to cost
+/// nothing (a wake-up takes about 5 us), short enough that a death does not look like a hang.
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Pauses before the first `sched_yield`: between 1 and 2 us, the time in which a spinning peer has
 /// answered. A pause takes about 40 ns on recent processors.
@@ -101,7 +101,7 @@ impl Timeout {
     /// time.
     pub(crate) fn next_sleep(&mut self, watch: Watch) -> Option<Option<Duration>> {
         let slice = match watch {
-            Watch::Waiters => Some(SLICE),
+            Watch::Waiters => Some(CHECK_INTERVAL),
             Watch::Supervisor => None,
         };
         match *self {
@@ -168,7 +168,7 @@ mod tests {
     fn a_supervised_wait_sleeps_in_one_piece() {
         let mut endless = Timeout::Never;
         assert_eq!(endless.next_sleep(Watch::Supervisor), Some(None));
-        assert_eq!(endless.next_sleep(Watch::Waiters), Some(Some(SLICE)));
+        assert_eq!(endless.next_sleep(Watch::Waiters), Some(Some(CHECK_INTERVAL)));
     }
 
     #[test]
