@@ -178,7 +178,7 @@ impl RawReentrantLock {
             let what = "the lock to release";
             return Err(Error::invalid(what, holder, "held by the calling thread"));
         }
-        // Relaxed: as in `lock_within`.
+        // Relaxed: as in `lock`.
         match words.count.load(Ordering::Relaxed) {
             0 | 1 => {
                 words.holder.store(0, Ordering::Relaxed);
