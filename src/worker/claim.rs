@@ -1,4 +1,4 @@
-//! The claim word of a task slot, offered, claimed, recalled; and the commit of its result.
+//! The claim word and the commit word of a task slot.
 //!
 //! ```text
 //! bits 63..2  sequence number of the task, from 1     bits 1..0  state

@@ -1,4 +1,4 @@
-//! A step of linear algebra, computed by the caller or by a team.
+//! A step of linear algebra, by the caller or a team.
 #![allow(unsafe_code)]
 
 use std::ptr::null_mut;

@@ -1,4 +1,4 @@
-//! The steps of linear algebra: what they read and write, and their kernels.
+//! The steps of linear algebra: operands and kernels.
 #![allow(unsafe_code)]
 
 use std::ptr::null_mut;

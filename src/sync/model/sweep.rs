@@ -1,4 +1,4 @@
-//! Models of several sweeps of one owner, and of a claim meanwhile.
+//! Models of two sweeps of one owner.
 #![allow(unsafe_code)]
 
 use super::{ModelMemory, check_preempted, spawn};

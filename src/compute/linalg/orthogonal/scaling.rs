@@ -1,4 +1,4 @@
-//! Powers of two that keep the elements of a matrix in the range of its type.
+//! Powers of two against overflow and underflow.
 #![allow(unsafe_code)]
 
 use crate::compute::linalg::operands::check_finite;
