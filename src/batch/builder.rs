@@ -382,10 +382,10 @@ impl Batch<'_> {
     /// None for a key that fails: the [`Summary`] names it. [`Error::Layout`] if the journal is
     /// another file or has another label, [`Error::InvalidArgument`] if another run has it,
     /// [`Error::NotFound`] if its folder is not there, [`Error::Os`] if it cannot be read or
-    /// written, for example because the disk is full; then what runs has ended, and what the
-    /// journal does not name runs again next time. [`Error::InvalidArgument`] for a timeout of
-    /// zero, or of a pool without processes; [`Error::NoSpace`] if the arena has no room for a key
-    /// or the value; [`Error::Closed`] or [`Error::Broken`] if the pool ends.
+    /// written, for example because the disk is full. Keys that run are then finished first, and
+    /// keys that are missing in the journal run again next time. [`Error::InvalidArgument`] for a
+    /// timeout of zero, or of a pool without processes; [`Error::NoSpace`] if the arena has no room
+    /// for a key or the value; [`Error::Closed`] or [`Error::Broken`] if the pool ends.
     ///
     /// # Examples
     ///

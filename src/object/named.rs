@@ -36,8 +36,8 @@ impl Memory {
         let bytes = spec.size_bytes()?;
         let (region, _) = NamedRegion::prepare(name, Dtype::U8, &Shape::from(bytes), bytes)?;
         let made = Memory::create_in(Backing::Named(region), spec, make)?;
-        // Before it can be found by its name: another thread that opened it now would attach it
-        // again, as if it were another process.
+        // Enlisted before it is published: otherwise another thread that opens the name now would
+        // attach it again, as if it were another process.
         made.1.enlist();
         made.1.region().expect("made in one").publish()?;
         Ok(made)

@@ -4,23 +4,22 @@
 //! members and their ranks are fixed in the function.
 //!
 //! **A member that returns leaves**: it breaks the barrier; otherwise the others would wait for it
-//! for ever. A barrier that was complete counts (`sync/team.rs`), so members that return after the
-//! same last barrier do not disturb each other.
+//! for ever. A completed barrier stays completed, even if a member then leaves (`sync/team.rs`), so
+//! members that return after the same last barrier do not disturb each other.
 //!
-//! **Exchange.** Each member has two buffers. Its barriers have the numbers 2, 3, ... after the one
-//! that fixes the members, whether `barrier` or `exchange` reaches them: so members that meet at a
-//! barrier have the same number, whatever each of them calls.
+//! **Exchange.** Each member has two buffers. Barrier 1 fixes the members. Later barriers count
+//! from 2, for `barrier` and `exchange` alike, so members at the same barrier agree on its number.
 //!
 //! 1. A member writes the numbers 0 and 1 into its buffers before barrier 2, because they have the
 //!    contents of earlier allocations or attempts, whose tasks are over (`team.rs`).
 //! 2. An exchange that reaches barrier `k` first writes `k`, the length and the contents into the
 //!    member's buffer `k % 2`.
 //! 3. After barrier `k`, and before barrier `k + 1`, it reads buffers `k % 2` of others.
-//! 4. A member writes buffer `k % 2` again before barrier `k + 2`, or a later one: so after barrier
-//!    `k + 1`, which the others reached after they had read. So no buffer is written while it is
-//!    read, whichever calls the members make.
-//! 5. A buffer with another number than `k` is that of a member that reached barrier `k` by
-//!    `barrier`: an exchange that reads it panics.
+//! 4. A member writes buffer `k % 2` again only after barrier `k + 1`. The others have then
+//!    finished reading it, because they reached that barrier after they had read. So no buffer is
+//!    written while it is read, whichever calls the members make.
+//! 5. If a buffer has another number than `k`, its owner reached barrier `k` by `barrier`, not by
+//!    `exchange`. An exchange that reads it panics.
 //!
 //! A member that has seen a broken barrier writes nothing from then on, because 4 no longer holds.
 #![allow(unsafe_code)]

@@ -313,11 +313,11 @@ enum Part {
 
 /// The outcome of a job, from the outcomes of its tasks and what each was.
 ///
-/// A member's failure fails the job, whatever the others return: perhaps they reached no barrier at
-/// which they would have noticed it. A task that failed without joining had taken no work.
+/// If one member fails, the job fails. The others may return values, because they notice a failure
+/// only at a barrier. A task that failed without joining had taken no work.
 ///
-/// Of several failures the error is that of a member that was killed or died, and else one that the
-/// others could not have caused: a member may panic because the barrier is broken.
+/// If several members fail, the error is that of one that was killed or died; otherwise one that is
+/// not a consequence of the broken barrier, at which a member may panic.
 fn conclude<V: DeserializeOwned>(outcomes: Vec<(Part, Outcome)>) -> Result<Vec<V>> {
     let (mut values, mut has_dead_member) = (Vec::new(), false);
     let (mut of_member, mut of_other): (Option<(u8, Error)>, Option<Error>) = (None, None);

@@ -219,9 +219,8 @@ pub(crate) fn await_permit(socket: &Socket) {
     }
 }
 
-/// Ends this process if it is not `made_in`, but a child that the running function forked and that
-/// has returned from it. Such a child has no valid memory to continue with, and its parent reports
-/// the task.
+/// Ends this process if the running function forked it: a forked child that has returned from the
+/// function has no valid memory to continue with. Its parent, `made_in`, reports the task.
 pub(crate) fn end_if_forked(made_in: Instance) {
     if made_in.is_current() {
         return;

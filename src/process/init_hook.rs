@@ -21,8 +21,8 @@ static RAN: AtomicBool = AtomicBool::new(false);
 #[unsafe(link_section = ".init_array")]
 static HOOK: elf_image::InitFunction = hook;
 
-/// Whether the hook runs in processes of this executable: it ran in this one, and is part of the
-/// main executable, not of a library that other code has loaded.
+/// Whether the hook is active: it ran in this process, and belongs to the main executable, not to a
+/// library that other code has loaded.
 pub(super) fn is_in_place() -> bool {
     // Using the entry keeps the linker from dropping it.
     let entry = HOOK as *const () as usize;

@@ -6,10 +6,10 @@
 //!    its entry. If that fails, it reports the reason and ends ([`refuse`]). Else it
 //!    serves ([`serve`]): it reads the handshake, and answers as every server does, so it must have
 //!    one thread.
-//! 3. Its end is reported by the server above, with the reason; an end of file before that makes
-//!    the host kill it. It ends with the server above, by its parent-death signal, with the host,
-//!    which it watches as every server does once it serves, and when the host closes the socket.
-//!    While it runs its entry it does not read the socket, so then the host kills it.
+//! 3. The server above reports its end, with the reason. If the socket closes before that, the host
+//!    kills it. It ends when the server above ends (parent-death signal), when the host ends, or
+//!    when the host closes the socket. It does not watch the host or the socket while it runs its
+//!    entry; then the host kills it.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};

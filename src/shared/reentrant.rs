@@ -14,7 +14,7 @@ use crate::sync::raw::{RawReentrantGuard, RawReentrantLock, ReentrantWords};
 
 /// A lock that its holding thread may take again.
 ///
-/// It is free when it was released as often as it was taken. It guards no value, since a thread
+/// Each `lock` needs one release; the last one frees the lock. It guards no value, since a thread
 /// that holds it twice must not get two `&mut`.
 ///
 /// If a process is killed while it holds the lock, the lock comes free at any depth, and the next

@@ -1,6 +1,6 @@
 //! A lock that its holding thread may take again.
 //!
-//! It is free when it was released as often as it was taken. Unlike the other primitives it
+//! Each `lock` needs one release; the last one frees the lock. Unlike the other primitives it
 //! distinguishes threads of one process: the inner lock excludes processes, and a word beside it
 //! holds the thread.
 //!

@@ -18,8 +18,8 @@ const THREADED_NS: u64 = 100_000;
 /// Stop timers of processor time after this long. They are rare, and cost more to stop than an
 /// alarm.
 const TIMERS_NS: u64 = 1_000_000;
-/// A shorter task has made no system call, or none of consequence. It is as short as restoring,
-/// which is therefore done once for many such tasks.
+/// A shorter task has made no system call, or none of consequence. Restoring would double its time,
+/// so one restore serves many such tasks.
 const CALL_NS: u64 = 400;
 /// The number of restores between two counts of the children.
 const COUNT_EVERY: u32 = 64;

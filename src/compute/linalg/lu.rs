@@ -84,8 +84,8 @@ pub(super) fn factor<T: Scalar>(
 /// [`Error::NotFinite`].
 fn check_factors<T: Scalar>(operation: &'static str, factors: &Matrix<'_, T>) -> Result<()> {
     let (m, n) = (factors.place.rows, factors.place.cols);
-    // What is not finite makes the elements that it updates NaN or infinite: in U those below it,
-    // in L those right of it. So it reaches the diagonal of a square matrix.
+    // An element that is not finite spreads: down from U, and right from L. In a square matrix it
+    // reaches the diagonal, so it is enough to check that.
     if m == n && (0..m).all(|i| factors.element(i, i).to_f64().is_finite()) {
         return Ok(());
     }

@@ -75,8 +75,8 @@ pub(super) struct Places<T> {
 pub(super) struct Report {
     /// The 1-norm of the input; infinity if the input is not finite. Zero if it is not computed.
     pub(super) norm: f64,
-    /// The first matrix that fails, and its pivot: one that is not positive, of a Cholesky
-    /// factorisation; one that is zero, of a batch.
+    /// The first matrix that fails, and its pivot: not positive in a Cholesky factorisation, zero
+    /// in a batch.
     pub(super) failed: Option<(usize, usize)>,
 }
 

@@ -74,7 +74,7 @@ impl<T: FftNum> Planner<T> {
         Planner { kept: Vec::new() }
     }
 
-    /// The transform, from those that are kept if it is one of them.
+    /// The plan that is kept for this kind and length, or a new one.
     pub(super) fn plan(&mut self, kind: TransformKind, len: usize) -> LanePlan<T> {
         if let Some((_, _, plan)) = self.kept.iter().find(|kept| (kept.0, kept.1) == (kind, len)) {
             return plan.clone();

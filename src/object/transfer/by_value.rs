@@ -109,7 +109,7 @@ pub(crate) fn send_elements<T: Pod>(bytes: &[u8]) -> Result<Place, Refusal> {
     }
 }
 
-/// Counts one more span of the result; false if it has as many as it may have.
+/// Counts one more span of the result; false if the result has as many as are allowed.
 fn take_span() -> bool {
     in_context(|context| match context {
         Some(Context::EncodeBack { spans, .. }) if *spans < RESULT_SPANS_MAX => {

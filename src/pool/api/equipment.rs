@@ -194,8 +194,8 @@ impl PoolBuilder {
 
     /// How long [`build`](PoolBuilder::build) waits for the function of a
     /// [`preload`](PoolBuilder::preload) before it kills it and returns [`Error::TimedOut`].
-    /// Default: as long as it takes. A function that runs again, because its process was killed,
-    /// has the same time; if it takes longer, that counts as a failure of it.
+    /// Default: as long as it takes. The same limit applies when the function runs again, because
+    /// its process was killed; a run that exceeds it counts as a failure.
     ///
     /// # Examples
     ///

@@ -114,7 +114,7 @@ pub fn pools() -> Result<Vec<PoolInfo>> {
     Ok(found.into_iter().filter_map(info).collect())
 }
 
-/// What one file says; `None` for one that a fork has inherited, or that is none of a pool.
+/// Decodes one published file. `None` if it is not a pool's, or was inherited by a fork.
 fn info(found: Found) -> Option<PoolInfo> {
     let report: PoolReport = invocation::decode(&found.contents).ok()?;
     if report.pid != found.inner_pid {

@@ -194,7 +194,8 @@ impl Drop for Group<'_> {
     fn drop(&mut self) {
         while !self.is_over {
             (self.on_unwind)();
-            // What made the call unwind may make this unwind as well: then it is repeated.
+            // The wait can panic too, for the same reason as the call. It is repeated until it
+            // ends.
             match catch_unwind(AssertUnwindSafe(|| self.cancel_and_wait())) {
                 Ok(()) => self.is_over = true,
                 Err(payload) => drop(panic::take_message(payload)),

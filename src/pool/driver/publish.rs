@@ -32,7 +32,7 @@ impl Core {
         report.started_ns = publisher.started_ns;
         report.arrays_bytes = self.arena.reserved_bytes();
         let mut bytes = Vec::new();
-        // Plain data always encodes. Of more workers than fit, the last are left out.
+        // Plain data always encodes. If the report is too long, workers are dropped from its end.
         while invocation::encode_onto(&mut bytes, &report).is_ok()
             && !publisher.file.publish(&bytes)
             && !report.workers.is_empty()

@@ -243,9 +243,8 @@ impl Core {
         if is_needed { self.ensure_server().map(drop) } else { Ok(()) }
     }
 
-    /// Tries again to start the workers that could not be started: as many as are missing when
-    /// those that leave have been replaced, each in its own slot. `server` is the outcome of
-    /// starting a fork server.
+    /// Starts missing workers again, each in its own slot, as many as are missing after the
+    /// replacement of those that leave. `server` is the outcome of starting a fork server.
     pub(crate) fn fill_vacant(&self, state: &mut State, server: &Result<()>) {
         let was_tried = state.retry_cause.take().is_some();
         let needed_server = std::mem::take(&mut state.needs_server);

@@ -82,8 +82,7 @@ pub(crate) struct StateType {
     pub(crate) name: &'static str,
 }
 
-/// A function with its argument, for several workers: one that every worker runs first, or that
-/// makes its state.
+/// A function and its encoded argument, which each of several workers runs before its first task.
 #[derive(Debug, Clone)]
 pub(crate) struct Initializer {
     pub(crate) function: Trampoline,

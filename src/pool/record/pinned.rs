@@ -82,8 +82,7 @@ impl State {
         slot.host_side.reserve(!slot.pinned.is_empty());
     }
 
-    /// The workers that the pool has, or will have again: the indices of those that take offers or
-    /// are dormant, and of those that are about to be replaced.
+    /// The indices of the slots whose worker takes offers, is dormant, or is being replaced.
     pub(crate) fn present_workers(&self) -> Vec<usize> {
         let is_present = |index: &usize| {
             let slot = &self.workers[*index];
@@ -109,8 +108,7 @@ impl State {
         found
     }
 
-    /// Whether the workers that are still missing go to other slots, because tasks wait there, and
-    /// none to this one.
+    /// Whether all missing workers must start in other slots, which have waiting tasks.
     pub(crate) fn is_owed_to_others(&self, index: usize) -> bool {
         let waits = |slot: &&WorkerSlot| {
             let is_coming = slot.state == WorkerState::Vacant || slot.awaits_successor();
@@ -137,7 +135,8 @@ impl State {
         usize::from(cold.is_some_and(|cold| cold.pin.is_some()))
     }
 
-    /// The functions that a new worker in this slot runs first: not those that it gets as a task.
+    /// The functions that a new worker in this slot runs first, except those that it gets as a
+    /// task.
     pub(crate) fn initializers_of(&self, index: usize) -> impl Iterator<Item = &Initializer> {
         self.initializers.iter().filter(move |initializer| {
             initializer.broadcast.is_none_or(|broadcast| !self.owes(index, broadcast))

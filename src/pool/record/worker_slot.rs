@@ -101,8 +101,7 @@ pub(crate) struct WorkerSlot {
     pub(crate) streams: CapturedStreams,
     /// Its log records.
     pub(crate) logs: Option<Arc<LogSource>>,
-    /// The weight of the workers that died here before they were ready, since the last one that
-    /// became ready.
+    /// The start failures in this slot, weighted, since a worker last became ready.
     pub(crate) start_failures: u32,
     pub(crate) clock: ProgressClock,
     /// It has not run a function that all workers have, and is about to leave.
@@ -158,7 +157,7 @@ impl WorkerSlot {
         self.has_worker() && !self.is_abandoned
     }
 
-    /// Whether its worker, which is asked to leave as surplus, can be asked to stay.
+    /// Whether the worker is leaving as surplus and may be kept instead.
     pub(crate) fn may_stay(&self) -> bool {
         self.state == WorkerState::Retiring(RetireCause::Surplus) && !self.misses_broadcast
     }

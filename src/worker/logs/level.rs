@@ -71,8 +71,8 @@ impl HostLevels {
         HostLevels { tracing: LevelFilter::current(), log: log::max_level() }
     }
 
-    /// What the host wants, if no more than `limit` is wanted of its workers. A host that uses only
-    /// one of the two facades gets the records of both.
+    /// The host's levels, at most `limit`. A host that uses only one of the two facades gets the
+    /// records of both.
     pub(crate) fn limited(self, limit: LogLevel) -> Levels {
         let tracing = of_filter(self.tracing);
         let log = LogLevel::from_number(self.log as u32);

@@ -65,7 +65,7 @@ pub(crate) struct LogSource {
     has_copied: AtomicBool,
     /// A thread emits records.
     emitting: Mutex<bool>,
-    /// A thread has waited for another one in vain.
+    /// A wait for the emitting thread has timed out.
     is_slow: AtomicBool,
     has_emitted: Condvar,
 }
@@ -267,7 +267,7 @@ impl LogSource {
         let (mut guard, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let was_busy = std::mem::replace(&mut *guard, true);
         if was_busy {
-            // A thread that did not wait has not waited in vain.
+            // A thread that did not wait has no wait that timed out.
             self.is_slow.fetch_or(!wait.is_zero(), Ordering::Relaxed);
         } else {
             self.is_slow.store(false, Ordering::Relaxed);
