@@ -1,4 +1,4 @@
-//! Every interleaving of workers that claim blocks, and of a death.
+//! Models of a loop's blocks, with two preemptions.
 
 use super::*;
 use crate::atomics::mortal::live_for;

@@ -11,8 +11,8 @@
 //! started, never both. An unexpected word means that something overwrote it.
 //!
 //! The worker commits every task, also one that was recalled, in the result slot of the same index.
-//! The host offers a slot again only after it has seen that commit, so both fields of a slot are
-//! written by one process at a time:
+//! The host offers a slot again only after it has seen that commit, so the fields of the
+//! task and those of the result are each written by one process at a time:
 //!
 //! 1. The host writes the task's fields, and offers it.
 //! 2. The worker claims it, reads the fields, and writes those of the result. Or it sees that the
@@ -76,6 +76,7 @@ pub(crate) fn commit(word: &AtomicU64, seq: u64) {
 
 /// Host: whether the result of task `seq` is committed.
 pub(crate) fn is_committed(word: &AtomicU64, seq: u64) -> bool {
+    // Acquire: pairs with the Release of `commit`.
     word.load(Ordering::Acquire) == seq
 }
 

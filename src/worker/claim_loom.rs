@@ -1,4 +1,4 @@
-//! Every interleaving of two tasks in one slot.
+//! Models of two tasks in one slot, with three preemptions.
 #![allow(unsafe_code)]
 
 use super::*;

@@ -15,7 +15,10 @@ pub(crate) const TESTS: &[Test] = &[
 fn example(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let path = own.ancestors().nth(2).unwrap().join("examples").join(name);
-    assert!(path.exists(), "build it first: cargo build --release -p brigade-mpi --examples");
+    assert!(
+        path.exists(),
+        "build it in the profile of this test: cargo build -p brigade-mpi --examples"
+    );
     path
 }
 

@@ -82,7 +82,8 @@ pub(crate) struct StateType {
     pub(crate) name: &'static str,
 }
 
-/// A function and its encoded argument, which each of several workers runs before its first task.
+/// A function and its encoded argument: an initializer, a preload, a maker of states, or the
+/// function of a broadcast.
 #[derive(Debug, Clone)]
 pub(crate) struct Initializer {
     pub(crate) function: Trampoline,

@@ -82,7 +82,8 @@ impl State {
         slot.host_side.reserve(!slot.pinned.is_empty());
     }
 
-    /// The indices of the slots whose worker takes offers, is dormant, or is being replaced.
+    /// The indices of the slots whose worker takes offers, is dormant or is being replaced, and of
+    /// empty slots that will get a worker: up to the target.
     pub(crate) fn present_workers(&self) -> Vec<usize> {
         let is_present = |index: &usize| {
             let slot = &self.workers[*index];

@@ -1,7 +1,7 @@
 //! QR, eigenvalues and singular values by the workers of a pool.
 //!
-//! The methods of [`Pool`] are here, their results in `qr` and `spectra`. `job` carries a step to a
-//! team, or computes it in the caller if that is faster than waking workers.
+//! The methods of [`Pool`] are here, their results in `qr` and `spectra`. `linalg/job.rs` carries a
+//! step to a team, or computes it in the caller if that is faster than waking workers.
 
 mod qr;
 mod scaling;

@@ -11,8 +11,8 @@ use crate::kernel::linalg::orthogonal::magnitude;
 ///
 /// # Errors
 ///
-/// [`Error::NotFinite`] with the first position of NaN or an infinity; with `lower`, only the
-/// elements on and below the diagonal are read.
+/// [`Error::NotFinite`](crate::Error::NotFinite) with the first position of NaN or an infinity;
+/// with `lower`, only the elements on and below the diagonal are read.
 pub(super) fn scale_of<T: Scalar>(
     operation: &'static str,
     what: &'static str,
