@@ -258,6 +258,12 @@ impl HostSide {
         first < self.next_seq && claim::is_committed(&self.queues().result(first).seq, first)
     }
 
+    /// Whether the worker waits for room in its result ring, and there is a result to drain.
+    pub(crate) fn is_without_room(&self) -> bool {
+        // Relaxed: ordered by the fence in `DriverWord::arm`.
+        self.has_result_from(0) && self.queues().header.waiting.load(Ordering::Relaxed) == 1
+    }
+
     /// The commit of the oldest task in flight.
     pub(crate) fn pending_commit(&self) -> Option<PendingCommit> {
         let next = self.in_flight.front()?;

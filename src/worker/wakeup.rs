@@ -10,6 +10,7 @@
 //! | worker  | `waiting`, then      | room in its  | room (a drain)        | `waiting`, then      |
 //! |         | `ParkWord` = 1       | byte ring    |                       | `ParkWord`           |
 //! | driver  | `DriverWord` = kind  | result words | result (a commit)     | `DriverWord`         |
+//! | driver  | `DriverWord` = kind  | `waiting`    | `waiting`             | `DriverWord`         |
 //!
 //! A worker that dies between the swap of the driver word and its wake-up has woken no thread. The
 //! supervisor notices the death and calls [`DriverWord::wake_joiner_anyway`].
@@ -367,9 +368,13 @@ mod loom_tests {
         loom::model(|| a_commit_wakes_a_sleeping_driver(WakeupModel::take_without_fence));
     }
 
-    /// A worker fills its ring with a result that nobody awaits, and waits for room. The driver
-    /// sleeps, or is about to; it makes room when it has seen the result.
-    fn a_worker_without_room_wakes_the_driver(ring: fn(&DriverWord)) {
+    /// A worker fills its ring with a result that no thread awaits, and waits for room. The driver
+    /// sleeps, or is about to; it makes room when it has seen the result. Before it sleeps it
+    /// checks `needs_drain` of the result and of `waiting`, as `State::arm` does.
+    fn a_worker_without_room_wakes_the_driver(
+        ring: fn(&DriverWord),
+        needs_drain: fn(&AtomicU32, &AtomicU32) -> bool,
+    ) {
         let shared = Arc::new((WakeupModel::new(), ParkWord::new(), flag(), flag()));
         let worker = {
             let shared = Arc::clone(&shared);
@@ -382,28 +387,45 @@ mod loom_tests {
             })
         };
         let (model, parked, waiting, room) = &*shared;
-        model.join();
+        while !is_set(&model.result) {
+            if model.driver.arm(Driver::Joiner, || needs_drain(&model.result, waiting)) {
+                model.driver.sleep(None);
+            }
+            model.driver.set(Driver::Awake);
+        }
         set(room);
         parked.wake_if_waiting(waiting);
         worker.join().unwrap();
     }
 
+    fn ring(word: &DriverWord) {
+        if word.take() == Driver::Joiner {
+            word.wake_taken_joiner();
+        }
+    }
+
+    /// As `HostSide::is_without_room`.
+    fn is_without_room(result: &AtomicU32, waiting: &AtomicU32) -> bool {
+        is_set(result) && waiting.load(Ordering::Relaxed) == 1
+    }
+
     #[test]
     fn loom_a_worker_that_waits_for_room_leaves_no_driver_asleep() {
-        loom::model(|| {
-            a_worker_without_room_wakes_the_driver(|word| {
-                if word.take() == Driver::Joiner {
-                    word.wake_taken_joiner();
-                }
-            });
-        });
+        loom::model(|| a_worker_without_room_wakes_the_driver(ring, is_without_room));
     }
 
     // The negative control: the driver waits for a later result, and the worker for the driver.
     #[test]
     #[should_panic(expected = "deadlock")]
     fn loom_a_worker_that_waits_for_room_and_does_not_ring_waits_for_ever() {
-        loom::model(|| a_worker_without_room_wakes_the_driver(|_| ()));
+        loom::model(|| a_worker_without_room_wakes_the_driver(|_| (), is_without_room));
+    }
+
+    // The negative control: the worker rings before the driver is armed, and is not seen.
+    #[test]
+    #[should_panic(expected = "deadlock")]
+    fn loom_a_driver_that_does_not_look_for_a_worker_without_room_sleeps_for_ever() {
+        loom::model(|| a_worker_without_room_wakes_the_driver(ring, |_, _| false));
     }
 
     /// Kills a worker before each operation of its commit. The supervisor, here the main thread,

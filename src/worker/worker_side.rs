@@ -345,5 +345,6 @@ impl WorkerSide {
     }
 }
 
-/// How long to wait for room before ringing again, because a stopped host may miss a ring.
+/// How long to wait for room before ringing again. No ring is lost (`wakeup.rs`), so this only
+/// limits the harm of a driver word that something overwrote.
 const ROOM_RETRY: Duration = Duration::from_millis(100);

@@ -8,13 +8,16 @@ use crate::worker::wakeup::Driver;
 impl State {
     /// Prepares for a time in which no thread polls for results: sets the results at which the
     /// workers must ring, and the thread that they wake. Returns false if there is already such a
-    /// result, so that the caller must check again.
+    /// result, or if a worker waits for room that the caller can make: it must drain again.
     pub(crate) fn arm(&mut self, sleeper: Driver) -> bool {
         for slot in &self.workers {
             slot.host_side.set_wake_at(self.wake_at(slot));
         }
-        let has_result = |slot: &WorkerSlot| slot.host_side.has_result_from(self.wake_at(slot));
-        self.control.driver().arm(sleeper, || self.workers.iter().any(has_result))
+        let needs_drain = |slot: &WorkerSlot| {
+            let queues = &slot.host_side;
+            queues.has_result_from(self.wake_at(slot)) || queues.is_without_room()
+        };
+        self.control.driver().arm(sleeper, || self.workers.iter().any(needs_drain))
     }
 
     /// The first result of this worker at which it must ring.
