@@ -98,8 +98,13 @@ def build(suites: list[str]) -> None:
 def version(name: str) -> str:
     """The version of a contender, as far as its registry knows one."""
     if name in ("brigade", "turbojpeg"):
-        command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-        return subprocess.run(command, cwd=HERE, capture_output=True, text=True).stdout.strip()
+        command = ["git", "describe", "--always", "--exclude=*"]
+        commit = subprocess.run(command, cwd=HERE, capture_output=True, text=True).stdout.strip()
+        # The record that a run writes does not change what it measures.
+        others = ["--", ":/", ":(top,exclude)benches/record"]
+        command = ["git", "status", "--porcelain", "--untracked-files=no", *others]
+        changes = subprocess.run(command, cwd=HERE, capture_output=True, text=True).stdout
+        return commit + ("-dirty" if changes else "")
     if name in OWN_LIBRARIES:
         return OWN_LIBRARIES[name]
     if name in COMMANDS:

@@ -75,6 +75,19 @@ fn use_a_slot_twice(is_committed: fn(&AtomicU64, u64) -> bool) {
     assert_eq!(worker.join().unwrap(), [!is_recalled, true], "claimed or recalled");
 }
 
+// Small enough for every interleaving.
+#[test]
+fn loom_claim_and_recall_exclude_each_other() {
+    loom::model(|| {
+        let slot = Arc::new(Slot::new());
+        slot.offer(1);
+        let worker = Arc::clone(&slot);
+        let claimed = thread::spawn(move || try_claim(&worker.claim, 1));
+        let recalled = try_recall(&slot.claim, 1);
+        assert!(claimed.join().unwrap() ^ recalled);
+    });
+}
+
 fn check(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);

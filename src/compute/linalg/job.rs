@@ -117,7 +117,7 @@ fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result
         let mut array = |array: &Option<Source>, access| {
             array.as_ref().map_or(Ok(null_mut()), |source| find(source, access))
         };
-        let is_read = matches!(step, Step::Apply(..));
+        let is_read = step.only_reads_memory();
         let access = if is_read { Access::ReadOnly } else { Access::ReadWrite };
         let places = Places {
             inputs,

@@ -91,6 +91,11 @@ impl Report {
 }
 
 impl Step {
+    /// Whether the memory has what an earlier step computed, and is not written.
+    pub(super) fn only_reads_memory(self) -> bool {
+        matches!(self, Step::Apply(..))
+    }
+
     /// The elements of memory that a step needs for a matrix of this shape: of the matrix's type,
     /// and of f64.
     pub(super) fn memory_needed<T: Scalar>(self, shape: [usize; 2]) -> [usize; 2] {
@@ -168,13 +173,9 @@ impl<'m, T: Scalar> Operands<'m, T> {
             _ => false,
         };
         let [needed, _] = self.memory_needed(step);
-        let memory_fits = match (&self.memory, step) {
-            (None, _) => needed == 0,
-            (Some(LentArray::Read(memory)), Step::Apply(..)) => memory.len() == needed,
-            (Some(LentArray::Read(_)), _) => false,
-            (Some(LentArray::Written(memory)), _) => memory.len() == needed,
-        };
-        shapes_fit && memory_fits
+        let memory_fits = self.memory.as_ref().map_or(0, LentArray::len) == needed;
+        let is_written = matches!(self.memory, Some(LentArray::Written(_)));
+        shapes_fit && memory_fits && (needed == 0 || is_written != step.only_reads_memory())
     }
 }
 
